@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from attnbench.api.suites import AttentionSpec, Case, Problem
-from attnbench.dispatch.blocks import read_block, read_order
+from attnbench.dispatch.blocks import Blocks, read_block, read_order
 from attnbench.dispatch.folder import read_plan
 from attnbench.dispatch.listing import in_arrays, in_ranges
 from attnbench.dispatch.needs import laid_out
@@ -63,6 +66,50 @@ def test_every_arm_of_a_seed_comes_before_the_next_seed() -> None:
     blocks = [observed(seed, arm) for arm in "ab" for seed in (7, 3, 5)]
     seeds = [block.cells[0].point["seed"] for block in laid_out(blocks, {})]
     assert seeds == [7, 7, 3, 3, 5, 5]
+
+
+@given(
+    st.dictionaries(st.sampled_from("abcdef"), st.integers(1, 9), min_size=1),
+    st.integers(1, 5),
+    st.sampled_from([("cpu",), ("cpu", "cuda")]),
+    st.randoms(use_true_random=False),
+)
+def test_whenever_a_fleet_is_stopped_no_arm_is_a_block_ahead_of_another(
+    sizes: dict[str, int], seeds: int, devices: tuple[str, ...], draw: Random
+) -> None:
+    """Arms of unlike sizes, so that the longest first pulls against the balance, planned in any order."""
+
+    def block(suite: str, arm: str, seed: int, device: str) -> list[Cell]:
+        case = Case(AttentionSpec(), Problem(Hq=1, Tq=8 * sizes[arm], D=8, seed=seed)) if suite == "timed" else None
+        return [Cell(suite, {"arm": arm, "seed": seed}, case, "numpy/naive", device)]
+
+    kinds = [(suite, device) for suite in ("timed", "seen") for device in devices]
+    blocks = [block(suite, arm, seed, device) for suite, device in kinds for arm in sizes for seed in range(seeds)]
+    draw.shuffle(blocks)
+    counts = {kind: dict.fromkeys(sizes, 0) for kind in kinds}
+    sizes_before: dict[tuple[str, str, int], int] = {}
+    for one in laid_out(blocks, {}):
+        cell = one.cells[0]
+        mine = counts[cell.suite, cell.device]
+        mine[cell.point["arm"]] += 1
+        assert max(mine.values()) - min(mine.values()) <= 1
+        if cell.suite == "timed":
+            of_seed = (cell.suite, cell.device, cell.point["seed"])
+            assert sizes[cell.point["arm"]] <= sizes_before.get(of_seed, sizes[cell.point["arm"]])
+            sizes_before[of_seed] = sizes[cell.point["arm"]]
+
+
+def test_a_budget_is_shared_by_the_cells(cli: Cli, tmp_path: Path) -> None:
+    typed = ("smoke", "-a", "T=128,256", "--impl", "numpy/naive", "--budget", "90s", "-o", "plan")
+    done = cli("dispatch", "plan", *typed)
+    plan = read_plan(tmp_path / "plan")
+    blocks = Blocks(tmp_path / "plan", plan)
+    for block in map(blocks.numbered, range(len(blocks))):
+        assert block.budget_s == pytest.approx(90 * len(block.cells) / plan.cells)
+    assert f"gives each cell {90 / plan.cells:.3g} s" in done.out
+    assert "--budget 90s" in " ".join(plan.asked.typed)
+    wrong = cli("dispatch", "plan", "smoke", "--budget", "soon", "-o", "other")
+    assert (wrong.code, "a duration is a number above 0" in wrong.err) == (EXIT_USAGE, True)
 
 
 def test_a_folder_that_is_not_empty_is_left_as_it_is(cli: Cli, small_plan: Callable[..., Path]) -> None:

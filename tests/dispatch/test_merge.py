@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import resource
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pandas.testing import assert_frame_equal
 
 import attnbench as ab
 from attnbench.dispatch.blocks import read_order
 from attnbench.dispatch.folder import read_plan
+from attnbench.dispatch.making import RunInMaking
 from attnbench.errors import EXIT_CELLS_FAILED, EXIT_INCONCLUSIVE, EXIT_NOTHING_MEASURED, EXIT_USAGE, ResultsError
 from attnbench.results.fingerprint import machine_of
 from attnbench.results.read import read_contents, read_info
@@ -117,6 +120,56 @@ def test_partial_takes_what_is_there_and_loses_no_cell(cli: Cli, measured: Path,
     assert read_info(Path(done.document["runs"][0]["folder"])).status == "partial"
 
 
+def test_the_tables_of_a_merged_run_are_those_of_its_journal(cli: Cli, measured: Path) -> None:
+    run = Path(cli("dispatch", "merge", measured, "--out", "runs", "--json").document["runs"][0]["folder"])
+    tables = {samples: ab.load(run, samples=samples) for samples in (False, True)}
+    for file in run.glob("*.parquet"):
+        file.unlink()
+    for samples, table in tables.items():
+        assert_frame_equal(ab.load(run, samples=samples), table)
+
+
+def test_a_block_whose_only_result_is_damaged_is_planned_in_the_runs_of_all_machines(cli: Cli, measured: Path) -> None:
+    first, second, third = files(measured)
+    first.unlink()
+    of_another_machine(second)
+    third.write_text(cut(third.read_text()))
+    machines = {file.name.split(".")[1] for file in measured.rglob("results/*/*.json")}
+    done = cli("dispatch", "merge", measured, "--out", "runs", "--partial", "--json")
+    (run,) = done.document["runs"]
+    assert (len(machines), done.document["missing"]) == (2, [0, 2])
+    frame = ab.load(run["folder"])
+    blocks = (measured / "blocks.jsonl").read_text().splitlines()
+    assert len(frame) == sum(len(json.loads(line)["cells"]) for line in blocks)
+    assert run["counts"]["not-run"] == (frame["status"] == "not-run").sum() > 0
+    assert len(list(Path("runs").iterdir())) == 1
+
+
+def test_a_second_file_of_a_block_and_machine_is_named(cli: Cli, measured: Path) -> None:
+    file = files(measured)[1]
+    (measured / "results" / file.name).write_bytes(file.read_bytes())
+    done = cli("dispatch", "merge", measured, "--out", "runs")
+    assert (done.code, "is one too many" in done.err) == (EXIT_USAGE, True)
+    file.unlink()
+    assert cli("dispatch", "merge", measured, "--out", "runs").code == EXIT_CELLS_FAILED
+
+
+def test_many_machines_need_no_more_open_files_than_one(cli: Cli, measured: Path) -> None:
+    first = files(measured)[0]
+    text = first.read_text()
+    for number in range(12):
+        first.write_text(text)
+        of_another_machine(first, f"CPU {number}")
+    first.write_text(text)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (len(list(Path("/proc/self/fd").iterdir())) + 12, hard))
+    try:
+        done = cli("dispatch", "merge", measured, "--out", "runs", "--json")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert len(done.document["runs"]) == 13
+
+
 def cut(text: str) -> str:
     return text[: len(text) // 2]
 
@@ -210,15 +263,17 @@ def test_a_result_brings_no_code_of_its_own(cli: Cli, measured: Path, tmp_path: 
 
 def test_no_run_has_its_place_before_all_are_written(cli: Cli, measured: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     of_another_machine(files(measured)[1])
-    written: list[Path] = []
+    written: list[int] = []
+    finish = RunInMaking.finish
 
-    def breaks(folder: Path) -> None:
-        written.append(folder)
+    def breaks(run: RunInMaking, unmeasured: int) -> None:
+        written.append(unmeasured)
         if len(written) == 2:
             msg = "the disk is full"
             raise ResultsError(msg)
+        finish(run, unmeasured)
 
-    monkeypatch.setattr("attnbench.dispatch.merge.compact", breaks)
+    monkeypatch.setattr(RunInMaking, "finish", breaks)
     done = cli("dispatch", "merge", measured, "--out", "runs")
     assert (done.code, len(written)) == (EXIT_USAGE, 2)
     assert list(Path("runs").iterdir()) == []

@@ -15,13 +15,17 @@ import psutil
 import pytest
 
 from attnbench.dispatch import held, work
-from attnbench.dispatch.blocks import read_block
+from attnbench.dispatch.blocks import Blocks, read_block
 from attnbench.dispatch.folder import as_text, read_plan, result_files, write_synced
 from attnbench.dispatch.records import BlockResult, HeldVersions
 from attnbench.dispatch.work import publish
 from attnbench.errors import EXIT_CELLS_FAILED, EXIT_NOTHING_MEASURED, EXIT_USAGE, AttnbenchError
+from attnbench.interface.running import RunWords, run_options
+from attnbench.measure.run import rates
+from attnbench.measure.run.options import RunOptions, RunOutcome
+from attnbench.results.read import read_info
 from attnbench.workers.lock import only_run
-from tests.dispatch.conftest import Fleet
+from tests.dispatch.conftest import Fleet, quickly, unheard
 from tests.dispatch.test_merge import cut, files, lost_row, of_another_machine, other_plan
 from tests.program import Cli
 
@@ -286,6 +290,77 @@ def test_an_interrupt_leaves_nothing_and_ends_with_3(
     assert done.code == 3
     assert "Nothing of it is kept" in done.out
     assert results(folder) == []
+
+
+def told(monkeypatch: pytest.MonkeyPatch) -> list[RunOptions]:
+    """What runs are asked from now on; none of them measures."""
+    asked: list[RunOptions] = []
+
+    def run(options: RunOptions) -> RunOutcome:
+        asked.append(options)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(work, "run", run)
+    return asked
+
+
+@pytest.mark.parametrize(
+    ("planned", "typed", "counts"),
+    [(None, None, None), (None, "10m", 600), ("1m", None, 60), ("1m", "10m", 60), ("1m", "2s", 2)],
+)
+def test_a_block_has_its_share_of_the_budget_or_less(
+    planned: str | None,
+    typed: str | None,
+    counts: float | None,
+    cli: Cli,
+    small_plan: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    words = RunWords(suites=["smoke"], axes=["T=128"], impl=["numpy/naive"], budget=planned)
+    folder = small_plan(words=words)
+    cells = read_plan(folder).cells
+    asked = told(monkeypatch)
+    cli("dispatch", "work", folder, "--block", "0", *(() if typed is None else ("--budget", typed)))
+    share = counts if counts != 60 else 60 * len(Blocks(folder, read_plan(folder)).numbered(0).cells) / cells
+    assert [options.budget_s for options in asked] == [share]
+
+
+def test_what_a_budget_leaves_out_is_a_row_and_the_block_has_a_result(
+    cli: Cli, fleet: Fleet, small_plan: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    del fleet
+    folder = small_plan()
+    done = cli("dispatch", "work", folder, "--block", "0", "--budget", "0.001s", "--json")
+    assert (done.code, done.document["counts"]) == (EXIT_NOTHING_MEASURED, {"not-run": 1})
+    assert "were not run; --again" in done.err
+    merged = cli("dispatch", "merge", folder, "--partial", "--json")
+    (run,) = merged.document["runs"]
+    assert run["counts"]["not-run"] >= 1
+    soon = cli("dispatch", "work", folder, "--block", "0", "--budget", "soon")
+    assert (soon.code, "a duration is a number above 0" in soon.err) == (EXIT_USAGE, True)
+    asked = told(monkeypatch)
+    cli("dispatch", "work", folder, "--block", "0")
+    assert not asked
+    cli("dispatch", "work", folder, "--block", "0", "--again")
+    assert len(asked) == 1
+
+
+def test_measured_processes_have_the_threads_of_a_local_run(
+    cli: Cli, small_plan: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rates, "CEILINGS_S", 0.02)
+    monkeypatch.setattr(rates, "AGAIN_S", 0.05)
+    monkeypatch.setattr(work, "run", quickly)
+    words = RunWords(suites=["smoke"], axes=["T=128"], impl=["numpy/naive"], threads=[2], out=tmp_path / "local")
+    local = quickly(run_options(words, unheard))
+    folder = small_plan(words=words)
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        monkeypatch.setenv(name, "1")  # as some clusters do
+    assert cli("dispatch", "work", folder, "--block", "0").code == 0
+    (file,) = result_files(folder)
+    there = BlockResult.model_validate_json(file.path.read_bytes()).run.fingerprint.thread_pools
+    assert there == read_info(local.folder).fingerprint.thread_pools
+    assert set(there["numpy"].values()) == {2}
 
 
 @pytest.mark.parametrize("typed", ["3", "-1", "x", "../plan", "", "00000000000000000000", "abcdefabcdef", "1.0"])

@@ -7,6 +7,7 @@ Both are frozen, serialisable and have a stable id.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields, replace
+from functools import cached_property
 from numbers import Integral
 from typing import Any, NoReturn
 
@@ -231,7 +232,7 @@ class Case:
         spec, problem = AttentionSpec.from_dict(data["spec"]), Problem.from_dict(data["problem"])
         return cls(spec, problem, data.get("phase", "forward"), tuple(data.get("outputs", ())))
 
-    @property
+    @cached_property  # a plan asks for it many times, and it costs more than all the rest of one
     def id(self) -> str:
         """A stable name of this case."""
         return stable_id(self.to_dict())

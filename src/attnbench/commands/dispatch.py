@@ -42,6 +42,7 @@ def plan(
     dtype: options.Dtypes = None,
     device: options.Devices = None,
     threads: options.ThreadsOfAll = None,
+    budget: options.PlanBudget = None,
     timeout: options.CellTimeout = 120.0,
     files: options.Files = None,
     suite_files: options.SuiteFiles = None,
@@ -65,6 +66,7 @@ def plan(
         levels=dict(zip(LEVELS, (shape or [], tokens or [], batch or [], phase or [], dtype or []), strict=True)),
         device=device or [],
         threads=threads or [],
+        budget=budget,
         timeout_s=timeout,
         impls=files or [],
         suite_files=suite_files or [],
@@ -91,6 +93,9 @@ def _planned(planned: LaidOutPlan, out: Path) -> list[str]:
         f"{blocks} laid out in {out}, {cells} in all.",
         *(_kind(kind) for kind in planned.kinds),
     ]
+    if planned.plan.asked.budget_s is not None:
+        each = planned.plan.asked.budget_s / planned.plan.cells
+        lines.append(f"The budget gives each cell {each:.3g} s of a machine's time, and a block that of its cells.")
     if names := ", ".join(file.path for file in planned.plan.files if file.sent is None):
         lines.append(
             f"Not in the folder, and to be at the same place on every machine: {names}. --send-files copies them."
@@ -120,6 +125,7 @@ def work(
     label: options.WorkerLabels = None,
     again: options.MeasureAgain = False,
     each_machine: options.EachMachine = False,
+    budget: options.BlockBudget = None,
     wait: options.WaitOnMachine = None,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
@@ -133,7 +139,7 @@ def work(
     mine = labels(label or []).get("", {})
     end_as_interrupted()
     with ProgressLine(None, first="planning") as progress:
-        words = WorkWords(mine, again, each_machine, wait, progress, progress.at_work)
+        words = WorkWords(mine, again, each_machine, budget, wait, progress, progress.at_work)
         outcome = worked(folder, block, words, say)
     if as_json:
         document(

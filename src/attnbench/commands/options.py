@@ -367,6 +367,13 @@ EachMachine = Annotated[
 ]
 Partial = Annotated[bool, typer.Option("--partial", help="Take what is there; the rest of the cells are not-run.")]
 Missing = Annotated[bool, typer.Option("--missing", help="Only the numbers without a result, such as 0-5,9.")]
+PlanBudget = Annotated[
+    str | None,
+    typer.Option("--budget", metavar="TIME", help="Of all machines together, such as 8h; each cell has as much of it."),
+]
+BlockBudget = Annotated[
+    str | None, typer.Option("--budget", metavar="TIME", help="The most that the block may take here, such as 10m.")
+]
 MissingEach = Annotated[bool, typer.Option("--each", help="With --missing: a line for each number, for loops.")]
 ArraySize = Annotated[
     int | None,

@@ -94,9 +94,13 @@ class Blocks:
             damaged(path, f"line {number + 1} belongs to another plan, or is another block")
         return block
 
+    def number_of(self, block_id: str) -> int:
+        """The number of a block; ``KeyError`` for one that the plan does not have."""
+        return self._numbers[block_id]
+
     def by_id(self, block_id: str) -> DispatchBlock:
-        """One block, by its id; ``KeyError`` for one that the plan does not have."""
-        return self.numbered(self._numbers[block_id])
+        """One block, by its id; ``KeyError`` likewise."""
+        return self.numbered(self.number_of(block_id))
 
     def named(self, typed: str) -> DispatchBlock:
         """The block that ``--block`` names, by number or id. Raises ``UsageError``."""

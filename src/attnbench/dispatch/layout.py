@@ -83,7 +83,7 @@ def lay_out(wanted: WantedPlan, note: Said) -> LaidOutPlan:
         id=secrets.token_hex(6),
         made=utc_now(),
         seed=secrets.randbits(32) if wanted.seed is None else wanted.seed,
-        asked=_asked(wanted.words),
+        asked=_asked(wanted.words, options.budget_s),
         held=held,
         files=tuple(files),
         suites=tuple(suite.name for suite in planned.suites),
@@ -120,7 +120,7 @@ def _is_file(path: Path) -> bool:
         return False
 
 
-def _asked(words: RunWords) -> AskedWords:
+def _asked(words: RunWords, budget_s: float | None) -> AskedWords:
     return AskedWords(
         suites=tuple(words.suites),
         workload=words.workload,
@@ -129,6 +129,7 @@ def _asked(words: RunWords) -> AskedWords:
         levels={name: tuple(levels) for name, levels in words.levels.items() if levels},
         device=tuple(words.device),
         threads=tuple(words.threads),
+        budget_s=budget_s,
         timeout_s=words.timeout_s,
         typed=tuple(replace(words, out=Path("results")).typed()),
     )
@@ -156,9 +157,15 @@ def _block(plan: DispatchPlan, number: int, block: LaidOut) -> DispatchBlock:
         suite=block.cells[0].suite,
         needs=block.needs,
         work=block.work,
+        budget_s=share_of(plan, len(block.cells)),
         cell_ids=tuple(cell.id for cell in block.cells),
         cells=tuple(cell.to_dict() for cell in block.cells),
     )
+
+
+def share_of(plan: DispatchPlan, cells: int) -> float | None:
+    """What a block of so many cells has of the plan's budget: each cell as much as any other."""
+    return None if plan.asked.budget_s is None else plan.asked.budget_s * cells / plan.cells
 
 
 def _kinds(blocks: Sequence[LaidOut]) -> tuple[PlannedKind, ...]:

@@ -61,13 +61,13 @@ def listed(folder: Path) -> Listing:
     """What is done of the plan in a folder. Raises ``UsageError`` where there is none."""
     plan = read_plan(folder)
     blocks = Blocks(folder, plan)
-    machines: dict[str, list[str]] = {}
+    machines: dict[str, set[str]] = {}
     damaged: list[Path] = []
     for file in result_files(folder):
         if file.block in blocks and not _is_whole(file, blocks):
             damaged.append(file.path)
             continue
-        machines.setdefault(file.block, []).append(file.machine)
+        machines.setdefault(file.block, set()).add(file.machine)
     missing = tuple(number for number, block_id in enumerate(blocks.order.ids) if block_id not in machines)
     by_block = {block_id: tuple(sorted(names)) for block_id, names in machines.items()}
     return Listing(plan, blocks, by_block, missing, tuple(sorted(damaged)))

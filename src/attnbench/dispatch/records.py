@@ -64,6 +64,7 @@ class AskedWords(Record):
     levels: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     device: tuple[str, ...] = ()
     threads: tuple[int, ...] = ()
+    budget_s: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     timeout_s: float = Field(default=120.0, gt=0, allow_inf_nan=False)
     typed: tuple[str, ...] = ()
 
@@ -127,7 +128,8 @@ class BlockOrder(Record):
 class DispatchBlock(Record):
     """A line of ``blocks.jsonl``: one block, whole.
 
-    ``work`` is what is known of its size: operations, 0 where nothing is.
+    ``work`` is what is known of its size: operations, 0 where nothing is. ``budget_s`` is its share of the
+    plan's budget.
     """
 
     program: Literal["attnbench"] = "attnbench"
@@ -138,6 +140,7 @@ class DispatchBlock(Record):
     suite: str
     needs: BlockNeeds
     work: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    budget_s: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     cell_ids: tuple[Id, ...] = Field(min_length=1)
     cells: tuple[dict[str, Any], ...] = Field(min_length=1)
 

@@ -36,7 +36,7 @@ from attnbench.errors import (
     ResultsError,
     UsageError,
 )
-from attnbench.interface.given import Duration
+from attnbench.interface.given import Duration, seconds
 from attnbench.interface.running import RunWords, run_options
 from attnbench.measure.run.choice import unmet
 from attnbench.measure.run.options import Progress, RunOptions, RunOutcome
@@ -67,12 +67,13 @@ class WorkWords:
     """What ``attnbench dispatch work`` is asked besides its block.
 
     ``labels`` is what this worker says of itself. ``again`` measures what has a result already, and
-    ``each_machine`` what has none of this machine.
+    ``each_machine`` what has none of this machine. ``budget`` is the most time that the block may take here.
     """
 
     labels: Labels = field(default_factory=dict)
     again: bool = False
     each_machine: bool = False
+    budget: Duration = None
     wait: Duration = None
     progress: Progress | None = None
     at_work: Callable[[str], None] | None = None
@@ -99,6 +100,7 @@ class _ThereAlreadyError(AttnbenchError):
 
 def work(folder: Path, typed: str, words: WorkWords, note: Callable[[str], None]) -> Worked:
     """Measure a block of the plan in a folder and leave its result there. Raises ``UsageError`` and its kin."""
+    seconds(words.budget)  # what is no time is said first
     plan = read_plan(folder)
     block = block_named(folder, plan, typed)
     machine = machine_of(collect_fingerprint())
@@ -123,6 +125,8 @@ def work(folder: Path, typed: str, words: WorkWords, note: Callable[[str], None]
         return Worked(block, EXIT_OK, _there(folder, plan, block, machine, words), was_there=True)
     if result is None:
         return Worked(block, EXIT_INCONCLUSIVE, None, note=note_of_run)
+    if note_of_run:
+        note(f"{note_of_run}; --again with more time measures the block anew")
     own = result_path(folder, block.id, result.machine)
     return publish(folder, block, result, replace_it=words.again or own in spoilt)
 
@@ -201,7 +205,7 @@ def measured(
     note: Callable[[str], None],
     begins: Callable[[], None] = lambda: None,
 ) -> tuple[BlockResult | None, str]:
-    """Measure a block by ``measure.run``; its result, or ``None`` and why where the work was broken off.
+    """Measure a block by ``measure.run``; its result and what is missing in it, or ``None`` and why it was broken off.
 
     ``begins`` is called once the machine is this worker's alone. The run's own folder is gone afterwards.
     """
@@ -209,7 +213,8 @@ def measured(
     sweep(SCRATCH)  # of workers that were killed
     scratch = Scratch(SCRATCH, folder.resolve())
     try:
-        options = _options(folder, plan, words, scratch.path / "runs", note)
+        budget_s = budget_of(block, words)
+        options = replace(_options(folder, plan, words, scratch.path / "runs", note), budget_s=budget_s)
 
         def on_plan(planned: Plan) -> None:
             begins()
@@ -225,11 +230,17 @@ def measured(
                 at_work=words.at_work,
             )
         )
-        if outcome.note is not None:
-            return None, outcome.note
-        return _result(plan, block, words, outcome), ""
+        if outcome.interrupted:
+            return None, outcome.note or ""
+        return _result(plan, block, words, outcome), outcome.note or ""
     finally:
         scratch.remove()
+
+
+def budget_of(block: DispatchBlock, words: WorkWords) -> float | None:
+    """Seconds that a block may take: its share of the plan's budget, or what was asked here where that is less."""
+    given = [budget for budget in (block.budget_s, seconds(words.budget)) if budget is not None]
+    return min(given, default=None)
 
 
 def _options(folder: Path, plan: DispatchPlan, words: WorkWords, out: Path, note: Callable[[str], None]) -> RunOptions:

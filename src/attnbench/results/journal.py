@@ -113,7 +113,15 @@ class Journal:
         self.close()
 
 
+class JsonText(str):
+    """A record that is JSON already, and is written as it stands."""
+
+    __slots__ = ()
+
+
 def _line(kind: RecordType, data: Any) -> bytes:
+    if isinstance(data, JsonText):
+        return f'{{"type":"{kind}","data":{data}}}\n'.encode()
     try:
         text = _compactly({"type": kind, "data": data})
     except ValueError:  # something in it is NaN or infinite: most records have none, and are not gone through twice

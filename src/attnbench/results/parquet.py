@@ -11,8 +11,10 @@ import json
 import types
 import typing
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from operator import attrgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from attnbench.errors import MissingExtraError, ResultsError, upgrade
 from attnbench.results.journal import fail_writing
@@ -112,12 +114,12 @@ def to_table(records: Sequence[Record], model: type[Record]) -> pa.Table:
     """Records as an Arrow table with the columns of ``model``."""
     arrow = require_arrow()
     schema = arrow_schema(model)
-    rows = [record.model_dump(mode="python") for record in records]
-    texts = [name for name in JSON_COLUMNS if name in schema.names]
-    for row in rows:
-        for name in texts:
-            row[name] = None if row[name] is None else json.dumps(row[name])
-    return arrow.Table.from_pylist(rows, schema=schema)
+    rows = map(attrgetter(*schema.names), records)
+    columns = dict(zip(schema.names, map(list, zip(*rows, strict=True)), strict=True)) if records else {}
+    for name in JSON_COLUMNS:
+        if name in columns:
+            columns[name] = [None if value is None else json.dumps(value) for value in columns[name]]
+    return arrow.table(columns, schema=schema) if columns else schema.empty_table()
 
 
 def arrow_schema(model: type[Record]) -> pa.Schema:
@@ -176,21 +178,57 @@ def _dtype(values: Sequence[Any]) -> str:
     return "str" if kinds == {str} else "object"
 
 
+class TableFile:
+    """A Parquet file that is written part by part, and that has its name once it is whole."""
+
+    def __init__(self, path: Path, model: type[Record]) -> None:
+        require_arrow()
+        from pyarrow import parquet
+
+        self.path, self._model = path, model
+        self._beside = path.with_name(f".{path.name}.part")
+        try:
+            self._file = parquet.ParquetWriter(self._beside, arrow_schema(model), compression="zstd")
+        except OSError as error:
+            self._fail(error)
+
+    def add(self, records: Sequence[Record]) -> None:
+        """Write more of them, if there are any. Raises ``ResultsError``, and then nothing is left."""
+        try:
+            if records:
+                self._file.write_table(to_table(records, self._model))
+        except OSError as error:
+            self._fail(error)
+
+    def close(self) -> None:
+        """Give the file its name."""
+        try:
+            self._file.close()
+            self._beside.replace(self.path)
+        except OSError as error:
+            self._fail(error)
+
+    def discard(self) -> None:
+        """Leave off what is not whole yet; nothing is left of it."""
+        with suppress(OSError):
+            self._file.close()
+        self._beside.unlink(missing_ok=True)
+
+    def _fail(self, error: OSError) -> NoReturn:
+        self._beside.unlink(missing_ok=True)
+        fail_writing(self.path, error)
+
+
 def _write(records: Iterable[Record], model: type[Record], path: Path) -> None:
     """Write records part by part: no more of them are held than a part has."""
-    require_arrow()
-    from pyarrow import parquet
-
-    beside = path.with_name(f".{path.name}.part")
     rest = iter(records)
+    file = TableFile(path, model)
     try:
-        with parquet.ParquetWriter(beside, arrow_schema(model), compression="zstd") as file:
-            while part := list(itertools.islice(rest, PART)):
-                file.write_table(to_table(part, model))
-        beside.replace(path)
-    except OSError as error:
-        beside.unlink(missing_ok=True)
-        fail_writing(path, error)
+        while part := list(itertools.islice(rest, PART)):
+            file.add(part)
+        file.close()
+    finally:
+        file.discard()
 
 
 def require_arrow() -> Any:

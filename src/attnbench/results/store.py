@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from attnbench.errors import ResultsError, UsageError
-from attnbench.results.journal import Journal, fail_writing
+from attnbench.results.journal import Journal, JsonText, RecordType, fail_writing
 from attnbench.results.parquet import write_cells, write_samples
 from attnbench.results.read import (
     CELLS,
@@ -117,6 +117,10 @@ class RunWriter:
     def events(self, events: Iterable[Mapping[str, Any]]) -> None:
         """Write down what happened in another journal, as it stands there, and sync once."""
         self._journal.extend("event", events)
+
+    def texts(self, kind: RecordType, records: Iterable[JsonText]) -> None:
+        """Write records that are JSON already, and sync once."""
+        self._journal.extend(kind, records)
 
     def update(self, info: RunInfo) -> None:
         """Change what is known of the run, such as the versions that a worker reported."""

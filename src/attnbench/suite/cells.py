@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from attnbench.attention.problem import Case
@@ -51,11 +52,11 @@ class Cell:
         """Whether other cases may stand beside its own in its block."""
         return self.block_id != self._block_of_case
 
-    @property
+    @cached_property
     def _block_of_case(self) -> str:
         return stable_id([self.suite, self.case_id, self.device, self.threads])
 
-    @property
+    @cached_property
     def id(self) -> str:
         """A stable name of the cell."""
         return stable_id([self.suite, self.case_id, self.impl, self.device, self.threads])

@@ -137,6 +137,7 @@ class OngoingRun:
         resumed = self._kept.cells > 0
         shortened = self._budgeted.said(resumed=resumed) if self._budgeted is not None else []
         self.writer.event(SHORTENED, sentences=shortened)
+        interrupted = note is not None
         code = exit_code(finished)
         if not unmeasured and not unweighed and note is None:
             self.writer.finish()
@@ -153,6 +154,7 @@ class OngoingRun:
             code,
             kept=self._kept.cells,
             note=note,
+            interrupted=interrupted,
             kept_bursts=len(self._kept.samples),
             bursts_lost=self._kept.bursts_lost,
             resumed=self._options.resume is not None,

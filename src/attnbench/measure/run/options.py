@@ -94,8 +94,8 @@ class RunOutcome:
 
     ``kept`` counts the finished cells and ``kept_bursts`` the bursts that were there before (``--resume``);
     ``bursts_lost`` those that were there and do not count, since nobody had audited them. ``note`` says why a run is
-    partial; ``None`` where it is complete. ``spending`` says where the time went, and ``left_out`` which
-    implementations its suites left out; ``shortened`` says in sentences what was otherwise than usual.
+    partial; ``None`` where it is complete. ``interrupted``: that was by hand. ``spending`` says where the time went,
+    ``left_out`` which implementations its suites left out, ``shortened`` in sentences what was otherwise than usual.
     """
 
     run_id: str
@@ -104,6 +104,7 @@ class RunOutcome:
     exit_code: int
     kept: int = 0
     note: str | None = None
+    interrupted: bool = False
     kept_bursts: int = 0
     bursts_lost: int = 0
     resumed: bool = False
