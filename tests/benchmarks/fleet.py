@@ -29,12 +29,13 @@ from attnbench.dispatch.held import code_digest
 from attnbench.dispatch.layout import WantedPlan, lay_out
 from attnbench.dispatch.listing import in_ranges, listed
 from attnbench.dispatch.merge import merge
-from attnbench.dispatch.records import BlockResult, DispatchBlock, DispatchPlan
+from attnbench.dispatch.records import BlockResult, DispatchBlock
 from attnbench.dispatch.work import cells_of, publish
 from attnbench.interface.running import RunWords
 from attnbench.measure.run import rows
 from attnbench.results.fingerprint import collect_fingerprint, machine_of
 from attnbench.results.schema import Fingerprint, RunInfo, Sample
+from attnbench.suite import Cell
 
 STEPS = ("plan", "work", "list", "missing", "merge")
 KINDS = 4  # of machines, so many runs are made
@@ -86,20 +87,19 @@ def plan(folder: Path, sizes: Sizes) -> str:
 
 
 class Workers:
-    """What the workers send back; each is one of a few kinds of machine."""
+    """What the workers send back, each one of a few kinds of machine: the first result of a kind, with other cells."""
 
-    def __init__(self, folder: Path, plan: DispatchPlan, sizes: Sizes) -> None:
-        self._folder, self._plan, self._sizes = folder, plan, sizes
+    def __init__(self, folder: Path, blocks: Blocks, sizes: Sizes) -> None:
+        self._sizes = sizes
         here = collect_fingerprint()
-        self._kinds = [self._kind(here, f"Simulated CPU {kind}") for kind in range(KINDS)]
+        first = blocks.numbered(0)
+        cells = cells_of(folder, blocks.plan, first)
+        self._kinds = [self._first(here, f"Simulated CPU {kind}", first, cells[0]) for kind in range(KINDS)]
 
-    def _kind(self, here: Fingerprint, cpu: str) -> Fingerprint:
+    def _first(self, here: Fingerprint, cpu: str, block: DispatchBlock, cell: Cell) -> BlockResult:
+        """A result of one cell and one sample, checked by the schema."""
         there = here.model_copy(update={"hardware": here.hardware.model_copy(update={"cpu_model": cpu})})
-        return there.with_framework("numpy", {"numpy": here.packages["numpy"]}, {"openblas": 1})
-
-    def result(self, block: DispatchBlock, worker: int) -> BlockResult:
-        """What a worker makes of a block."""
-        fingerprint = self._kinds[worker % KINDS]
+        fingerprint = there.with_framework("numpy", {"numpy": here.packages["numpy"]}, {"openblas": 1})
         info = RunInfo(
             run_id=f"20260101T000000Z-many-{block.id[:6]}",
             started="2026-01-01T00:00:00Z",
@@ -109,35 +109,52 @@ class Workers:
             ceilings={"numpy cpu 1 product float32": 1e11},
             fingerprint=fingerprint,
         )
-        cells = cells_of(self._folder, self._plan, block)
         ok: dict[str, Any] = {"status": "ok", "reason": None, "error_ratio": 0.1, "time_median_s": 0.1}
         ok |= {"n_samples": self._sizes.samples, "n_bursts": self._sizes.samples, "cache": "none", "n_replicates": 1}
-        made = [rows.planned(cell, info.run_id, fingerprint.machine_id, "0") for cell in cells]
-        samples = [
-            Sample(run_id=info.run_id, cell_id=cell.id, replicate=0, burst=burst, index=0, calls=1, wall_s=0.1)
-            for cell in cells
-            for burst in range(self._sizes.samples)
-        ]
+        row = rows.changed(rows.planned(cell, info.run_id, fingerprint.machine_id, "0"), **ok)
+        sample = Sample(run_id=info.run_id, cell_id=cell.id, replicate=0, burst=0, index=0, calls=1, wall_s=0.1)
         return BlockResult(
-            plan=self._plan.id,
+            plan=block.plan,
             block=block.id,
             machine=machine_of(fingerprint),
-            node=stable_id(["node", worker]),
+            node=stable_id(["node", cpu]),
             code=code_digest(),
             exit_code=0,
             run=info,
-            cells=tuple(rows.changed(row, **ok) for row in made),
-            samples=tuple(samples),
+            cells=(row,),
+            samples=(sample,),
+        )
+
+    def result(self, block: DispatchBlock, worker: int) -> BlockResult:
+        """What a worker makes of a block."""
+        first = self._kinds[worker % KINDS]
+        row, sample = first.cells[0], first.samples[0]
+        cells = [
+            {"cell_id": cell_id, "block_id": block.id, "impl": cell["impl"], "point": cell["point"]}
+            for cell_id, cell in zip(block.cell_ids, block.cells, strict=True)
+        ]
+        samples = [
+            sample.model_copy(update={"cell_id": cell_id, "burst": burst})
+            for cell_id in block.cell_ids
+            for burst in range(self._sizes.samples)
+        ]
+        return first.model_copy(
+            update={
+                "block": block.id,
+                "node": f"{worker:012x}",
+                "cells": tuple(row.model_copy(update=cell) for cell in cells),
+                "samples": tuple(samples),
+            }
         )
 
 
 def work(folder: Path, sizes: Sizes) -> str:
     """Hand the blocks out and take what comes back; the time of the workers themselves does not count."""
     place = folder / "plan"
-    known = read_plan(place)
-    workers = Workers(place, known, sizes)
+    blocks = Blocks(place, read_plan(place))
+    workers = Workers(place, blocks, sizes)
     spent, busy, slowest = 0.0, 0.0, 0.0
-    handed = iter(opened(place, known))
+    handed = map(blocks.numbered, range(len(blocks)))
     at_work = list(islice(handed, sizes.workers))
     draw = random.Random(1)  # noqa: S311  (no secret)
     while at_work:
@@ -156,12 +173,6 @@ def work(folder: Path, sizes: Sizes) -> str:
             at_work[worker] = following
     each, processor = 1e3 * spent / sizes.blocks, 1e3 * busy / sizes.blocks
     return f"front {each:.2f} ms a block ({processor:.2f} ms of processor), the slowest {1e3 * slowest:.0f} ms"
-
-
-def opened(place: Path, known: DispatchPlan) -> Iterator[DispatchBlock]:
-    """The blocks in the order of their numbers, as a front hands them out."""
-    blocks = Blocks(place, known)
-    return map(blocks.numbered, range(len(blocks)))
 
 
 def list_(folder: Path, sizes: Sizes) -> str:
