@@ -161,7 +161,8 @@ def work(folder: Path, sizes: Sizes) -> str:
     place = folder / "plan"
     blocks = Blocks(place, read_plan(place))
     workers = Workers(place, blocks, sizes)
-    spent, busy = [], 0.0
+    spent: list[float] = []
+    busy = 0.0
     handed = map(blocks.numbered, range(len(blocks)))
     at_work = list(islice(handed, sizes.workers))
     draw = random.Random(1)  # noqa: S311  (no secret)

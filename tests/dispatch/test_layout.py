@@ -248,13 +248,24 @@ def test_what_is_missing_is_written_for_loops_and_for_arrays(cli: Cli, unmeasure
     assert cli("dispatch", "list", measured, "--missing", "--array-size", "2").out == ""
 
 
-@pytest.mark.parametrize("spoil", [str.upper, lambda text: text[: len(text) // 2], lambda _: "", lambda text: text * 2])
+@pytest.mark.parametrize("spoil", [str.upper, lambda _: "", lambda text: text * 2])
 def test_blocks_that_are_not_those_of_the_order_are_refused(spoil: Any, cli: Cli, unmeasured: Path) -> None:
     file = unmeasured / "blocks.jsonl"
     lines = file.read_text().splitlines()
     file.write_text("\n".join([spoil(lines[0]), *lines[1:]]) + "\n")
     done = cli("dispatch", "work", unmeasured, "--block", "0" if spoil(lines[0]) != lines[0] * 2 else "1")
     assert (done.code, "blocks.jsonl is damaged: line " in done.err) == (EXIT_USAGE, True)
+
+
+@pytest.mark.parametrize("end", [None, 10**9, 10**19])
+def test_blocks_that_were_cut_are_said_to_be(end: int | None, cli: Cli, unmeasured: Path) -> None:
+    order, file = json.loads((unmeasured / "order.json").read_text()), unmeasured / "blocks.jsonl"
+    if end is None:
+        file.write_bytes(file.read_bytes()[:-9])
+    else:
+        (unmeasured / "order.json").write_text(json.dumps(order | {"at": [*order["at"][:-1], end]}))
+    done = cli("dispatch", "work", unmeasured, "--block", "2")
+    assert (done.code, "blocks.jsonl is damaged: it ends before line 3 does" in done.err) == (EXIT_USAGE, True)
 
 
 @pytest.mark.parametrize("column", ["at", "cells", "suite", "kind", "memory_bytes", "planned", "needs", "suites"])

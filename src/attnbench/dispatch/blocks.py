@@ -6,6 +6,7 @@ says of a block stands in ``order.json`` too, so that it reads no block.
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 from collections.abc import Iterable, Iterator, Sequence
@@ -80,6 +81,8 @@ class Blocks:
         path, begin, end = self.folder / BLOCKS, self.order.at[number], self.order.at[number + 1]
         try:
             with path.open("rb") as file:
+                if end > os.fstat(file.fileno()).st_size:
+                    damaged(path, f"it ends before line {number + 1} does; copy the plan's folder whole")
                 file.seek(begin)
                 line = file.read(end - begin)
         except FileNotFoundError as error:

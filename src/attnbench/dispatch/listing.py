@@ -42,6 +42,16 @@ class Listing:
     missing: tuple[int, ...]
     damaged: tuple[Path, ...] = ()
 
+    @property
+    def folder(self) -> Path:
+        """The folder of the plan."""
+        return self.planned.folder
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """The ids of the blocks by number."""
+        return self.planned.order.ids
+
     def blocks(self) -> Iterator[ListedBlock]:
         """The blocks in the order of their numbers; none of them is read."""
         kinds = [kind_of(needs) for needs in self.planned.order.needs]
