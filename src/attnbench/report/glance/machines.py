@@ -227,9 +227,11 @@ class Machines:
     @property
     def claims_sentence(self) -> str:
         """How many claims have one verdict on all machines."""
-        same = sum(row.same for row in self.claims)
-        claims = "1 claim" if len(self.claims) == 1 else f"{len(self.claims)} claims"
-        return f"Of {claims} {same} {'has' if same == 1 else 'have'} the same verdict in all of these runs."
+        same, count = sum(row.same for row in self.claims), len(self.claims)
+        if count == 1:
+            return f"The one claim has {'the same' if same else 'no common'} verdict in all of these runs."
+        some = {0: "None of the", count: "All"}.get(same, f"{same} of the")
+        return f"{some} {count} claims {'has' if same < 2 else 'have'} the same verdict in all of these runs."  # noqa: PLR2004
 
     @property
     def lines(self) -> tuple[str, ...]:
@@ -243,15 +245,15 @@ class Machines:
     @property
     def shown(self) -> Iterable[tuple[str, Table]]:
         """Everything as plain tables, a column for each machine, each with the sentence that heads it."""
-        for table in self.tables:
-            rows = tuple((row.case, row.on_all, *(cell.text for cell in row.cells)) for row in table.rows)
-            yield table.sentence, _plain(f"{table.suite}, side by side", ("case", ON_ALL), table.heads, rows)
         if self.claims:
             rows = tuple(
                 (row.claim, row.suite, *(f"{each.verdict}; {each.ours}" for each in row.verdicts))
                 for row in self.claims
             )
             yield self.claims_sentence, _plain("Claims, side by side", ("claim", "suite"), self.claim_heads, rows)
+        for table in self.tables:
+            rows = tuple((row.case, row.on_all, *(cell.text for cell in row.cells)) for row in table.rows)
+            yield table.sentence, _plain(f"{table.suite}, side by side", ("case", ON_ALL), table.heads, rows)
 
     def describe(self) -> list[dict[str, Any]]:
         """JSON-ready: for each machine its runs, its answers, and its cases and claims by suite."""
