@@ -184,6 +184,7 @@ function drawAll() {
   document.getElementById("theme").value = state.theme ?? "";
   document.querySelectorAll(".grid").forEach(drawGrid);
   for (const row of document.querySelectorAll("tr[data-same], .side tbody tr")) row.hidden = isHidden(row.dataset);
+  document.querySelectorAll(".side").forEach(countRows);
   if (only) only.checked = state.only === "differs";
   for (const head of document.querySelectorAll(".grid [data-library]")) {
     const mine = [...head.closest("thead").querySelectorAll("[data-impl]")].filter((cell) => cell.dataset.impl.split("/")[0] === head.dataset.library && !cell.hidden);
@@ -206,6 +207,13 @@ function isHidden({ same, cases, impls }) {
   if (cases === undefined) return false;
   if (state.case && !cases.split("\n").includes(state.case)) return true;
   return state.impl.length > 0 && !impls.split("\n").some((name) => state.impl.includes(name));
+}
+// A table of several machines says what it leaves out.
+function countRows(table) {
+  const rows = [...table.tBodies[0].rows], left = rows.filter((row) => !row.hidden).length;
+  const note = table.parentElement.previousElementSibling;
+  note.hidden = left === rows.length;
+  note.textContent = `Showing ${left} of ${rows.length} rows: those that differ, or pass the filters`;
 }
 // A grid says what it leaves out, and the Tab key always finds a cell of it.
 function drawGrid(table) {
@@ -341,6 +349,8 @@ for (const table of document.querySelectorAll(".grid")) {
   for (const name of ["mouseover", "focusin"]) table.addEventListener(name, (event) => say(event.target.closest("[data-tip]")));
   for (const name of ["mouseleave", "focusout"]) table.addEventListener(name, () => say(null));
 }
+
+for (const table of document.querySelectorAll(".side")) table.parentElement.before(make("p", { className: "note", hidden: true }));
 
 // Where the address leads: a plain #place is a place of the page, and what was chosen before stays.
 function follow() {
