@@ -15,6 +15,7 @@ import pytest
 
 from attnbench.analysis.judged import JudgedRun, judge_run
 from attnbench.analysis.leading import lead
+from attnbench.errors import UsageError
 from attnbench.report import content
 from attnbench.report.html.page import page
 from attnbench.report.markdown import markdown
@@ -129,6 +130,13 @@ def test_one_machine_is_no_several_and_one_that_was_set_up_otherwise_is(made: Ma
         "Kernel: Linux 6.1",
         "Kernel: Linux 7.0",
     ]
+
+
+def test_a_run_that_is_there_as_of_two_machines_is_refused(made: Made) -> None:
+    run = made(1)
+    copy = replace(run, info=run.info.model_copy(update={"fingerprint": other()}))
+    with pytest.raises(UsageError, match=f"run {run_id(1)} is there twice"):
+        collect([run, copy])
 
 
 def test_page_markdown_and_terminal_say_the_same_and_where_everything_is_of(made: Made) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from attnbench.analysis.leading import lead
 from attnbench.comparing.runs import machine_key
+from attnbench.errors import UsageError
 from attnbench.report.defaults import varying
 from attnbench.report.glance.cases import case_names, names_of
 from attnbench.report.glance.forest import ForestLine
@@ -46,12 +47,19 @@ class SideRun:
 
 
 def machines(runs: Sequence[SideRun]) -> Machines | None:
-    """Runs grouped by machine; ``None`` where all of them are of one."""
+    """Runs grouped by machine; ``None`` where all of them are of one.
+
+    Raises ``UsageError`` for one run that is there as of two machines: its columns could not be told apart.
+    """
     by_machine: dict[str, list[SideRun]] = {}
     for run in runs:
         by_machine.setdefault(machine_key(run.info), []).append(run)
     if len(by_machine) < 2:  # noqa: PLR2004
         return None
+    twice = [run_id for run_id, count in Counter(run.info.run_id for run in runs).items() if count > 1]
+    if twice:
+        msg = f"run {twice[0]} is there twice, beside runs of other machines; name one of its folders"
+        raise UsageError(msg)
     names = machine_names([group[0].info.fingerprint for group in by_machine.values()])
     named = [
         SideMachine(_told(name, names, group[0]), key, tuple(run.info.run_id for run in group), tuple(_answers(group)))
