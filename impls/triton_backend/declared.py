@@ -33,6 +33,7 @@ ON_GPU = Capabilities(
     head_scale=True,
     batch_offset=True,
     lse=True,
+    gradients=True,
     precision={
         "float32": replace(IN_FLOAT32, stored_output="float32"),
         "bfloat16": in_16_bits("bfloat16"),

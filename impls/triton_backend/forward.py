@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from attnbench.impls.triton_backend.elementary import LN2, LOG2E, MINUS_INF
 from attnbench.impls.triton_backend.importing import tl, triton
-from attnbench.impls.triton_backend.logits import edges_of, length_of, logits_of, scale_of
+from attnbench.impls.triton_backend.logits import edges_of, length_of, logits_of, scale_of, span_of
 
 
 @triton.jit
@@ -73,40 +73,29 @@ def attend_tile(
     keys_at = k + b.to(tl.int64) * k_b + (h // GROUP).to(tl.int64) * k_h
     values_at = v + b.to(tl.int64) * v_b + (h // GROUP).to(tl.int64) * v_h
 
-    # Keys that some row may see, from whole tiles on; and among them those that every row may see.
-    start, stop, whole_from, whole_to = 0, tl.where(begin < queries, keys, 0), 0, keys
-    if first is not None:
-        start = tl.maximum(begin + first, 0) // BLOCK_N * BLOCK_N
-        whole_from = tl.cdiv(tl.maximum(begin + BLOCK_M - 1 + first, start), BLOCK_N) * BLOCK_N
-    if last is not None:
-        stop = tl.minimum(stop, begin + BLOCK_M + last)
-        whole_to = tl.minimum(keys, begin + last + 1)
-    stop = tl.maximum(stop, start)
-    whole_from = tl.minimum(whole_from, stop)
-    whole_to = tl.maximum(tl.maximum(tl.minimum(whole_to, stop), 0) // BLOCK_N * BLOCK_N, whole_from)
-
     total, largest = tl.zeros([BLOCK_M], tl.float32), tl.full([BLOCK_M], MINUS_INF, tl.float32)
     if sinks is not None:
         largest = tl.zeros([BLOCK_M], tl.float32) + tl.load(sinks + h).to(tl.float32) * LOG2E
         total = tl.where(largest == MINUS_INF, 0.0, 1.0)
     sums = tl.zeros([BLOCK_M, BLOCK_DV], tl.float32)
+    total_before, largest_before = total, largest
+    span = span_of(begin, queries, keys, first, last, BLOCK_M, BLOCK_N)
     for part in tl.static_range(3):
         if part != 0 or first is not None:
-            lower = start if part == 0 else (whole_from if part == 1 else whole_to)
-            upper = whole_from if part == 0 else (whole_to if part == 1 else stop)
             sums, total, largest = absorb(
-                sums, total, largest, tile, keys_at, values_at, lower, upper, i, b, h, scale, softcap, bias, slopes,
+                sums, total, largest, tile, keys_at, values_at, span[part], span[part + 1], i, b, h, scale, softcap, bias, slopes,
                 mask, q_segments, kv_segments, offset, first, last, keys, k_t, v_t, k_d, v_d,
                 bias_b, bias_h, bias_t, bias_s, mask_b, mask_h, mask_t, mask_s, TQ, S, D, DV,
                 BLOCK_N, BLOCK_D, BLOCK_DV, part != 1,
             )  # fmt: skip
-    some = (total != 0) & (i < queries)
-    divisor = tl.where(some, total, 1.0)
-    sums = tl.where(some[:, None], sums / divisor[:, None], 0.0)
+    asks = i < queries
+    total, largest = tl.where(asks, total, total_before), tl.where(asks, largest, largest_before)
+    divisor = tl.where(total == 0, 1.0, total)
+    sums = tl.where(asks[:, None], sums / divisor[:, None], 0.0)
     of_head = head.to(tl.int64) * TQ + i
     tl.store(
         output + of_head[:, None] * DV + e[None, :], sums.to(output.dtype.element_ty),
         mask=(i[:, None] < TQ) & (e[None, :] < DV),
     )  # fmt: skip
     base = tl.where(largest == MINUS_INF, 0.0, largest)
-    tl.store(lse + of_head, tl.where(some, (base + tl.log2(divisor)) * LN2, MINUS_INF), mask=i < TQ)
+    tl.store(lse + of_head, tl.where(total == 0, MINUS_INF, (base + tl.log2(divisor)) * LN2), mask=i < TQ)

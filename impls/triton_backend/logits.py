@@ -29,6 +29,27 @@ def edges_of(b: Any, offsets: Any, first: Any, last: Any) -> Any:
 
 
 @triton.jit
+def span_of(begin, own, other, first, last, BLOCK: tl.constexpr, STEP: tl.constexpr):
+    """Where a tile of ``BLOCK`` rows finds its pairs: in steps from ``start`` to ``stop``; all of them pairs between.
+
+    A row r is with columns from r + ``first`` to r + ``last``; ``own`` rows exist, and ``other`` columns. Returns
+    (start, whole_from, whole_to, stop), all but the last of them multiples of ``STEP``.
+    """
+    start, whole_from, whole_to = 0, 0, other
+    stop = tl.where(begin < own, other, 0)
+    if first is not None:
+        start = tl.maximum(begin + first, 0) // STEP * STEP
+        whole_from = tl.cdiv(tl.maximum(begin + BLOCK - 1 + first, start), STEP) * STEP
+    if last is not None:
+        stop = tl.minimum(stop, begin + BLOCK + last)
+        whole_to = tl.minimum(whole_to, begin + last + 1)
+    stop = tl.maximum(stop, start)
+    whole_from = tl.minimum(whole_from, stop)
+    whole_to = tl.maximum(tl.maximum(tl.minimum(whole_to, stop), 0) // STEP * STEP, whole_from)
+    return start, whole_from, whole_to, stop
+
+
+@triton.jit
 def length_of(b: Any, lengths: Any, size: Any) -> Any:
     """How many there are in this batch entry."""
     if lengths is not None:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from jaxtyping import Shaped
+    from jaxtyping import Float, Shaped
 
     from attnbench.api import Call
 
@@ -76,3 +76,9 @@ def strides(name: str, x: Shaped[Tensor, "#B #Hq #Tq #S"] | None, sizes: dict[st
 def in_rows(x: Any) -> Any:
     """The array in order, as kernels read it that count elements."""
     return None if x is None else x.contiguous()
+
+
+def strides_of(**tensors: Float[Tensor, "B H T n"]) -> dict[str, int]:
+    """The strides of operands, by the names that kernels have for them."""
+    named = ((name, zip("bhtd", x.stride(), strict=True)) for name, x in tensors.items())
+    return {f"{name}_{axis}": stride for name, of_axes in named for axis, stride in of_axes}
