@@ -15,7 +15,10 @@ BACKEND = BackendInfo(
     requires="triton",
     also=("torch",),
     extra="triton",
-    implementations=(("flash", "flash"),),
-    about={"flash": "FlashAttention-2 in Triton; interpreted on the CPU"},
-    devices={"flash": ("cpu", "cuda")},
+    implementations=(("flash", "flash"), ("decode", "decode")),
+    about={
+        "flash": "FlashAttention-2 in Triton; interpreted on the CPU",
+        "decode": "split-KV decoding in Triton; interpreted on the CPU",
+    },
+    devices=dict.fromkeys(("flash", "decode"), ("cpu", "cuda")),
 )

@@ -17,6 +17,11 @@ def in_16_bits(dtype: str) -> Precision:
     return replace(IN_FLOAT32, p_cast=dtype, stored_output=dtype)
 
 
+PRECISION = {
+    "float32": replace(IN_FLOAT32, stored_output="float32"),
+    "bfloat16": in_16_bits("bfloat16"),
+    "float16": in_16_bits("float16"),
+}
 ON_GPU = Capabilities(
     dtypes=("float32", "bfloat16", "float16"),
     devices=("cpu", "cuda"),
@@ -34,11 +39,7 @@ ON_GPU = Capabilities(
     batch_offset=True,
     lse=True,
     gradients=True,
-    precision={
-        "float32": replace(IN_FLOAT32, stored_output="float32"),
-        "bfloat16": in_16_bits("bfloat16"),
-        "float16": in_16_bits("float16"),
-    },
+    precision=PRECISION,
     lacks={
         "float64": "its sums are float32",
         "dropout": "it is kept to what most models use; torch/naive has it",
@@ -51,9 +52,25 @@ ON_GPU = Capabilities(
         Limit("Dv", "tiles of the kernel have up to 256 columns", at_most=256),
     ),
 )
-ON_CPU = replace(
+
+
+def interpreted(on_gpu: Capabilities) -> Capabilities:
+    """The same on the CPU."""
+    return replace(
+        on_gpu,
+        dtypes=("float32", "float16"),
+        lacks={**on_gpu.lacks, "bfloat16": "Triton's interpreter multiplies bfloat16 wrongly"},
+        limits=(*on_gpu.limits, Limit("B*Hq*Tq*S", INTERPRETED, at_most=2**20)),
+    )
+
+
+ON_CPU = interpreted(ON_GPU)
+# Decoding has few queries, and no backward pass.
+DECODING_ON_GPU = replace(
     ON_GPU,
-    dtypes=("float32", "float16"),
-    lacks={**ON_GPU.lacks, "bfloat16": "Triton's interpreter multiplies bfloat16 wrongly"},
-    limits=(*ON_GPU.limits, Limit("B*Hq*Tq*S", INTERPRETED, at_most=2**20)),
+    gradients=False,
+    precision={dtype: replace(precision, stored_output=None) for dtype, precision in PRECISION.items()},
+    lacks={**ON_GPU.lacks, "gradients": "it is made for decoding, which has no backward pass"},
+    limits=(*ON_GPU.limits, Limit("Tq", "it is made for decoding; triton/flash takes more queries", at_most=64)),
 )
+DECODING_ON_CPU = interpreted(DECODING_ON_GPU)

@@ -14,7 +14,7 @@ NEAR: Any = tl.constexpr(0.625)
 
 
 @triton.jit
-def tanh(x: Any) -> Any:
+def tanh(x):
     """The hyperbolic tangent in float32, within 2 units in the last place: a polynomial near 0, else 1 − 2/(e²ˣ + 1).
 
     Of Triton's own only the GPU's library has one, which the interpreter lacks. The polynomial is that of Cephes

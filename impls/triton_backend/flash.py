@@ -83,7 +83,7 @@ def attended(
     rules: dict[str, Any],
 ) -> tuple[Float[Tensor, "B Hq Tq Dv"], Float[Tensor, "B Hq Tq"]]:
     """Output and lse."""
-    tile = tiles.of("forward", q, v)
+    tile = tiles.of("forward", q, v, rules)
     output = torch.empty(*q.shape[:3], v.shape[3], dtype=q.dtype, device=q.device)
     lse = torch.empty(q.shape[:3], dtype=torch.float32, device=q.device)
     grid = (q.shape[0] * q.shape[1] * tiles.count(q.shape[2], tile.queries),)
@@ -120,7 +120,7 @@ def d_queries(
     rules: dict[str, Any],
 ) -> Float[Tensor, "B Hq Tq D"]:
     """The gradient of q."""
-    tile = tiles.of("queries", q, v)
+    tile = tiles.of("queries", q, v, rules)
     d_q = torch.empty(q.shape, dtype=q.dtype, device=q.device)
     grid = (q.shape[0] * q.shape[1] * tiles.count(q.shape[2], tile.queries),)
     with launching():
@@ -140,7 +140,7 @@ def d_keys(
     rules: dict[str, Any],
 ) -> tuple[Float[Tensor, "B Hkv S D"], Float[Tensor, "B Hkv S Dv"]]:
     """The gradients of k and v."""
-    tile = tiles.of("keys", q, v)
+    tile = tiles.of("keys", q, v, rules)
     d_k, d_v = (torch.empty(x.shape, dtype=x.dtype, device=x.device) for x in (k, v))
     grid = (k.shape[0] * k.shape[1] * tiles.count(k.shape[2], tile.keys),)
     with launching():
@@ -162,7 +162,7 @@ def d_bias_of(
     rules: dict[str, Any],
 ) -> Float[Tensor, "#B #Hq #Tq #S"]:
     """The gradient of a bias, whose shared batch entries and heads the kernel sums; the rest of a shared axis here."""
-    tile = tiles.of("bias", q, v)
+    tile = tiles.of("bias", q, v, rules)
     batches, heads = (full // own for full, own in zip(q.shape[:2], bias.shape[:2], strict=True))
     down, across = tiles.count(q.shape[2], tile.queries), tiles.count(k.shape[2], tile.keys)
     shared_t, shared_s = bias.shape[2] == 1, bias.shape[3] == 1

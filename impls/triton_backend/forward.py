@@ -83,8 +83,8 @@ def attend_tile(
     for part in tl.static_range(3):
         if part != 0 or first is not None:
             sums, total, largest = absorb(
-                sums, total, largest, tile, keys_at, values_at, span[part], span[part + 1], i, b, h, scale, softcap, bias, slopes,
-                mask, q_segments, kv_segments, offset, first, last, keys, k_t, v_t, k_d, v_d,
+                sums, total, largest, tile, keys_at, values_at, span[part], span[part + 1], i, b, h, scale, softcap,
+                bias, slopes, mask, q_segments, kv_segments, offset, first, last, keys, k_t, v_t, k_d, v_d,
                 bias_b, bias_h, bias_t, bias_s, mask_b, mask_h, mask_t, mask_s, TQ, S, D, DV,
                 BLOCK_N, BLOCK_D, BLOCK_DV, part != 1,
             )  # fmt: skip

@@ -17,7 +17,7 @@ FARTHEST: Any = tl.constexpr(2**30)
 
 
 @triton.jit
-def edges_of(b: Any, offsets: Any, first: Any, last: Any) -> Any:
+def edges_of(b, offsets, first, last):
     """The first and last key that query 0 may see; a query i sees i more on either side."""
     if offsets is not None:
         o = tl.load(offsets + b).to(tl.int64)
@@ -50,7 +50,7 @@ def span_of(begin, own, other, first, last, BLOCK: tl.constexpr, STEP: tl.conste
 
 
 @triton.jit
-def length_of(b: Any, lengths: Any, size: Any) -> Any:
+def length_of(b, lengths, size):
     """How many there are in this batch entry."""
     if lengths is not None:
         size = tl.load(lengths + b).to(tl.int32)
@@ -58,7 +58,7 @@ def length_of(b: Any, lengths: Any, size: Any) -> Any:
 
 
 @triton.jit
-def scale_of(h: Any, scale: Any, scales: Any) -> Any:
+def scale_of(h, scale, scales):
     """The scale of a head."""
     if scales is not None:
         scale = tl.load(scales + h)
