@@ -17,8 +17,8 @@ BACKEND = BackendInfo(
     extra="triton",
     implementations=(("flash", "flash"), ("decode", "decode")),
     about={
-        "flash": "FlashAttention-2 in Triton; interpreted on the CPU",
-        "decode": "split-KV decoding in Triton; interpreted on the CPU",
+        "flash": "FlashAttention-2; interpreted on the CPU",
+        "decode": "split-KV decoding; interpreted on the CPU",
     },
     devices=dict.fromkeys(("flash", "decode"), ("cpu", "cuda")),
 )
