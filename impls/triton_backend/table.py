@@ -2,7 +2,7 @@
 
 By architecture (80: Ampere, and all that are not named; 90: Hopper; 100: the large Blackwells), by the width of the
 dtype (``half``: 16 bits), and by kernel: ``forward``, ``queries``, ``keys`` and ``bias`` of the gradients, ``decode``;
-``loaded`` where there is a bias, a mask, segments, slopes or a softcap.
+``loaded`` where there is a bias, a mask, segments, slopes or a softcap, or columns are filled up.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ TABLE: dict[int, dict[str, dict[str, Row]]] = {
     },
     90: {
         "half": {
-            "forward": {64: (128, 64, 4, 3), 128: (128, 64, 8, 3), 256: (64, 64, 8, 2)},
+            "forward": {64: (128, 64, 8, 3), 128: (128, 64, 8, 3), 256: (64, 64, 8, 2)},
             "forward loaded": {64: (64, 64, 8, 2), 128: (64, 64, 8, 1), 256: (64, 32, 8, 1)},
             "queries": {64: (128, 64, 8, 2), 128: (128, 64, 8, 2), 256: (32, 32, 8, 1)},
             "queries loaded": {64: (64, 64, 8, 2), 128: (64, 32, 8, 1), 256: (32, 32, 8, 1)},
