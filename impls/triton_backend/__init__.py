@@ -4,7 +4,10 @@ Kernels of this project for GPUs, on PyTorch's tensors. None of them has run on 
 compiled for three architectures, and Triton's interpreter holds them to the oracle on the CPU.
 
 In reading order: ``importing`` (Triton, as a compiler or as an interpreter), ``adapter`` (PyTorch's, with Triton's
-devices), ``declared`` (what the kernels can do), ``flash`` (attention tile by tile), ``forward`` (its kernel).
+devices), ``declared`` (what the kernels can do), ``elementary`` (functions of numbers), ``logits`` (what is done to
+products q·k), ``forward``, ``backward`` and ``backward_bias`` (kernels), ``table`` and ``tiles`` (how large their tiles
+are), ``rules`` (the arguments that they share), ``flash`` (which launches them), ``split`` and ``decode`` (the same for
+few queries and parts of the keys).
 """
 
 from attnbench.api.backends import BackendInfo
