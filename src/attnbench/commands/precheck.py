@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,6 +12,9 @@ from attnbench.commands import options
 from attnbench.commands.given import check_positive, drop_ins, split
 from attnbench.errors import NothingSelectedError, check_known
 from attnbench.show.console import document, say, set_quiet, show
+
+if TYPE_CHECKING:
+    from attnbench.precheck.rows import Prechecked
 
 NOBODY = "no implementation here claims cuda; name one, or a file of yours: attnbench precheck --impls FILE"
 
@@ -35,18 +39,32 @@ def precheck(
     archs = split(arch)
     check_known("architecture", archs, ARCHITECTURES)
     if out is not None:
+        from attnbench.results.extra import check_report_extra
         from attnbench.results.store import check_output
 
+        check_report_extra("attnbench precheck --out")
         check_output("--out", out, drop_ins(files))
     names = _names(impls or [], files or [], timeout)
     question = PrecheckQuestion(names, [str(file.resolve()) for file in files or []], archs or ARCHITECTURES, timeout)
     say(f"prechecking {len(names)} implementation{'s' * (len(names) != 1)} for {', '.join(question.archs)}")
     answer = prechecked(question, lambda row: say(line_of(row)))
+    if out is not None:
+        _write(answer, question.archs, out)
     if as_json:
         document(answer.to_dict())
     else:
         show(text(answer))
     raise typer.Exit(answer.exit_code)
+
+
+def _write(answer: Prechecked, archs: Sequence[str], out: Path) -> None:
+    """The page."""
+    from attnbench.precheck.shown import remarks, sentence, tables
+    from attnbench.report.html.prechecked import prechecked_page
+    from attnbench.results.store import write_whole
+
+    write_whole(out, prechecked_page(sentence(answer), archs, tables(answer), remarks(answer)))
+    say(f"the page is {out}")
 
 
 def _names(impls: list[str], files: list[Path], timeout_s: float) -> tuple[str, ...]:
