@@ -1,0 +1,43 @@
+"""The workers' side of a precheck: the operations by their names in the protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from attnbench.workers.protocol import OK, Done
+
+if TYPE_CHECKING:
+    from attnbench.backends.backend import Backend
+
+
+def precheck_operations(backend: Callable[[], Backend]) -> dict[str, Callable[..., Done]]:
+    """The operations; ``backend`` is asked when one is called."""
+
+    def precheck_machine(impl: str, files: list[str], arch: str, dtype: str) -> Done:
+        """What an implementation launches in one dtype, as machine code for one architecture."""
+        from attnbench.precheck.triton.recorded import machine_code
+
+        return OK, None, machine_code(backend(), impl, files, arch, dtype)
+
+    def precheck_cases(impl: str, files: list[str]) -> Done:
+        """The cases that the interpreter is asked, and the large calls; ``left_out`` says what is claimed besides."""
+        from attnbench.precheck.triton.plan import interpreter_plan
+
+        return OK, None, interpreter_plan(impl, files)
+
+    def precheck_case(impl: str, files: list[str], case: str, orders: int) -> Done:
+        """One case in the interpreter: its numbers and its memory."""
+        from attnbench.precheck.triton.watched import watched
+
+        return OK, None, watched(backend(), impl, files, case, orders)
+
+    def precheck_offsets(impl: str, files: list[str], sizes: dict[str, Any]) -> Done:
+        """The addresses of one large call."""
+        from attnbench.precheck.triton.offsets import offsets
+
+        found = offsets(backend(), impl, files, sizes["sizes"], sizes["dtype"], gradients=sizes["gradients"])
+        return OK, None, found
+
+    operations = (precheck_machine, precheck_cases, precheck_case, precheck_offsets)
+    return {operation.__name__: operation for operation in operations}
