@@ -4,7 +4,8 @@ Kernels of this project for GPUs, on PyTorch's tensors. None of them has run on 
 compiled for three architectures, and Triton's interpreter holds them to the oracle on the CPU.
 
 In reading order: ``importing`` (Triton, as a compiler or as an interpreter), ``adapter`` (PyTorch's, with Triton's
-devices), ``declared`` (what the kernels can do), ``flash`` (attention tile by tile), ``forward`` (its kernel).
+devices), ``declared`` (what the kernels can do), ``flash`` (attention tile by tile), ``forward`` (its kernel), ``additive`` (Bahdanau's score; its kernels in
+``additive_kernels``).
 """
 
 from attnbench.api.backends import BackendInfo
@@ -15,10 +16,11 @@ BACKEND = BackendInfo(
     requires="triton",
     also=("torch",),
     extra="triton",
-    implementations=(("flash", "flash"), ("decode", "decode")),
+    implementations=(("flash", "flash"), ("decode", "decode"), ("additive", "additive")),
     about={
         "flash": "FlashAttention-2 in Triton; interpreted on the CPU",
         "decode": "split-KV decoding in Triton; interpreted on the CPU",
+        "additive": "Bahdanau's score, fused; interpreted on the CPU",
     },
-    devices=dict.fromkeys(("flash", "decode"), ("cpu", "cuda")),
+    devices=dict.fromkeys(("flash", "decode", "additive"), ("cpu", "cuda")),
 )
