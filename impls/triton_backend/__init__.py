@@ -4,8 +4,8 @@ Kernels of this project for GPUs, on PyTorch's tensors. None of them has run on 
 compiled for three architectures, and Triton's interpreter holds them to the oracle on the CPU.
 
 In reading order: ``importing`` (Triton, as a compiler or as an interpreter), ``adapter`` (PyTorch's, with Triton's
-devices), ``declared`` (what the kernels can do), ``flash`` (attention tile by tile), ``forward`` (its kernel), ``additive`` (Bahdanau's score; its kernels in
-``additive_kernels``).
+devices), ``declared`` (what the kernels can do), ``flash`` (attention tile by tile), ``forward`` (its kernel),
+``additive`` (Bahdanau's score; its kernels in ``additive_kernels``).
 """
 
 from attnbench.api.backends import BackendInfo

@@ -94,7 +94,9 @@ class Tiles:
         if device == "cpu":
             chunk = min(power_of_two(units), 16)
             return cls(64, width, width, chunk, min(power_of_two(blocks_of(units, chunk)), 4))
-        return cls(32, width, min(width, 16 if dtype == torch.float32 else 64), 1, min(power_of_two(units), 64))
+        return cls(
+            32, width, min(width, 16 if dtype == torch.float32 else 64), 1, min(max(16, power_of_two(units)), 64)
+        )
 
     def sizes(self) -> dict[str, int]:
         """By the names that kernels have for them."""
