@@ -1,9 +1,9 @@
 """``triton/additive``: Bahdanau's score, v·tanh(q W_q + k W_k + b), fused with the softmax; memory grows with T alone.
 
-The projections are PyTorch's products, differentiated by its autograd. What is quadratic is in three kernels
-(``additive_kernels``): forward, the gradients of queries and of the weights of the hidden units, and those of keys and
-values. The backward pass computes scores again, tile by tile. Legend of the shapes in ``attnbench.attention.spec``; N
-is B · Hq.
+The projections are PyTorch's products, differentiated by its autograd. What is quadratic is in four kernels
+(``additive_kernels``): forward, the gradients of queries and of the weights of the hidden units, those of keys, and
+those of values. The backward pass computes scores again, tile by tile. Legend of the shapes in
+``attnbench.attention.spec``; N is B · Hq.
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 # Channels of values whose gradient a program sums.
 SLAB = 64
+# With 255 registers for each thread, which is all there are, ptxas spills none of them; by itself it takes fewer.
+OPTIONS = {"num_warps": 4, "num_stages": 1, "maxnreg": 255, "enable_fp_fusion": True}
 
 # What has an element for every query and key, or asks for a gradient of each.
 QUADRATIC = "it would grow with Tq · S, as nothing here does"
@@ -92,8 +94,8 @@ class Tiles:
         """For a call. 32-bit products are no tensor core's: their operands lie in registers, so that they are small."""
         width = width_of(channels)
         if device == "cpu":
-            chunk = min(power_of_two(units), 16)
-            return cls(64, width, width, chunk, min(power_of_two(blocks_of(units, chunk)), 4))
+            chunk = min(power_of_two(units), 64)
+            return cls(64, width, width, chunk, min(power_of_two(blocks_of(units, chunk)), 8))
         return cls(
             32, width, min(width, 16 if dtype == torch.float32 else 64), 1, min(max(16, power_of_two(units)), 64)
         )

@@ -17,10 +17,12 @@ from attnbench.impls.triton_backend.importing import tl, triton
 
 
 @triton.jit
-def units_of(array, units, n_units, columns, length):
-    """Some hidden units of some columns of an array (Da, T), as (columns, units); 0 beyond its ends."""
-    inside = (columns < length)[:, None] & (units < n_units)[None, :]
-    return tl.load(array + units[None, :].to(tl.int64) * length + columns[:, None], mask=inside, other=0.0)
+def hidden_of(query, key, units, n_units, rows, Tq, cols, S):
+    """The tanh of some hidden units for a tile, (rows, cols, units); beyond the ends of an array there are zeros."""
+    u = units.to(tl.int64)[None, :]
+    of_rows = tl.load(query + u * Tq + rows[:, None], mask=(rows < Tq)[:, None] & (units < n_units)[None, :], other=0.0)
+    of_cols = tl.load(key + u * S + cols[:, None], mask=(cols < S)[:, None] & (units < n_units)[None, :], other=0.0)
+    return tanh(of_rows[:, None, :] + of_cols[None, :, :])
 
 
 @triton.jit
@@ -39,10 +41,8 @@ def logits_of(
     scores = tl.zeros((BLOCK_M, BLOCK_N), tl.float32)
     for first in range(0, n_units, CHUNK):
         units = first + tl.arange(0, CHUNK)
-        of_rows = units_of(query, units, n_units, rows, Tq)
-        of_cols = units_of(key, units, n_units, cols, S)
         weight = tl.load(weights + units, mask=units < n_units, other=0.0)
-        scores += tl.sum(tanh(of_rows[:, None, :] + of_cols[None, :, :]) * weight[None, None, :], 2)
+        scores += tl.sum(hidden_of(query, key, units, n_units, rows, Tq, cols, S) * weight[None, None, :], 2)
     scores *= scale
     slope = tl.zeros((BLOCK_M, BLOCK_N), tl.float32) + scale
     if HAS_CAP:
@@ -178,6 +178,7 @@ def backward_of_queries(
     d_output = d_output + n * Tq * Dv
 
     chunk = tl.arange(0, CHUNKS)[None, :, None]
+    chunks = tl.minimum(CHUNKS, tl.cdiv(n_units - first_unit, CHUNK))
     sums = tl.zeros((BLOCK_M, CHUNKS, CHUNK), tl.float32)
     of_weights = tl.zeros((BLOCK_M, CHUNKS, CHUNK), tl.float32)
     begin, end = keys_seen(block * BLOCK_M, places, left, right, HAS_LEFT, HAS_RIGHT, BLOCK_M, BLOCK_N)
@@ -192,12 +193,9 @@ def backward_of_queries(
         p = tl.exp(tl.where(allowed, logits - row_lse[:, None], MINUS_INF))
         d_p = gradient_of_p(d_output, values, rows, cols, Tq, S, Dv, BLOCK_M, BLOCK_N, BLOCK_V, STEP_V)
         d_scores = p * (d_p - row_less[:, None]) * slope
-        for index in range(CHUNKS):
+        for index in range(chunks):
             units = first_unit + index * CHUNK + tl.arange(0, CHUNK)
-            bent = tanh(
-                units_of(query, units, n_units, rows, Tq)[:, None, :]
-                + units_of(key, units, n_units, cols, S)[None, :, :]
-            )
+            bent = hidden_of(query, key, units, n_units, rows, Tq, cols, S)
             of_sum = tl.sum(d_scores[:, :, None] * (1.0 - bent * bent), 1)
             of_weight = tl.sum(d_scores[:, :, None] * bent, 1)
             sums += tl.where(chunk == index, of_sum[:, None, :], 0.0)
@@ -248,6 +246,7 @@ def backward_of_keys(
     values, d_output = values + n // group * S * Dv, d_output + n * Tq * Dv
 
     chunk = tl.arange(0, CHUNKS)[None, :, None]
+    chunks = tl.minimum(CHUNKS, tl.cdiv(n_units - first_unit, CHUNK))
     sums = tl.zeros((BLOCK_N, CHUNKS, CHUNK), tl.float32)
     begin, end = queries_seen(first_col, places, left, right, HAS_LEFT, HAS_RIGHT, BLOCK_M, BLOCK_N)
     for start in range(begin, end, BLOCK_M):
@@ -263,12 +262,9 @@ def backward_of_keys(
         p = tl.exp(tl.where(allowed, logits - row_lse[:, None], MINUS_INF))
         d_p = gradient_of_p(d_output, values, rows, cols, Tq, S, Dv, BLOCK_M, BLOCK_N, BLOCK_V, STEP_V)
         d_scores = p * (d_p - row_less[:, None]) * slope
-        for index in range(CHUNKS):
+        for index in range(chunks):
             units = first_unit + index * CHUNK + tl.arange(0, CHUNK)
-            bent = tanh(
-                units_of(query, units, n_units, rows, Tq)[:, None, :]
-                + units_of(key, units, n_units, cols, S)[None, :, :]
-            )
+            bent = hidden_of(query, key, units, n_units, rows, Tq, cols, S)
             of_sum = tl.sum(d_scores[:, :, None] * (1.0 - bent * bent), 0)
             sums += tl.where(chunk == index, of_sum[:, None, :], 0.0)
 
