@@ -59,7 +59,7 @@ ON_GPU = Capabilities(
         "log_n": "the scale is settled before the keys of a row are counted",
         "nan_isolation": "0 · NaN is NaN in its sums",
     },
-    limits=(Limit("Dv", "tiles of the kernel have up to 256 columns", at_most=256),),
+    limits=(Limit("Dv", "with more channels a tile does not fit the registers of a GPU", at_most=128),),
 )
 ON_CPU = replace(
     ON_GPU,

@@ -28,6 +28,8 @@ class Stage:
     patterns: dict[str, str]
     pair: tuple[str, str]
     sizes: tuple[str, ...]
+    decoding: tuple[str, ...]
+    tokens: str
 
 
 STAGES = {
@@ -37,7 +39,9 @@ STAGES = {
         kernels=("torch/sdpa*", "torch/naive", "triton/flash", "jax/nn-cudnn", "jax/nn-xla"),
         patterns={"torch": "torch/*", "triton": "triton/*", "jax": "jax/*", "cupy": "cupy/*"},
         pair=("torch/sdpa-flash", "torch/sdpa-cudnn"),
-        sizes=("-a", "tokens=2048,4096"),
+        sizes=("-a", "tokens=2048,4096", "-a", "phase=prefill,train"),
+        decoding=("--phase", "decode"),
+        tokens="4096",
     ),
     "cpu": Stage(
         device="cpu",
@@ -46,16 +50,19 @@ STAGES = {
         patterns={"torch": "torch/sdpa", "numpy": "numpy/naive"},
         pair=("torch/naive", "torch/sdpa"),
         sizes=("-a", "T=128", "-a", "setting=forward"),
+        decoding=("-a", "T=128", "-a", "setting=forward"),
+        tokens="128",
     ),
 }
 
 
-def steps(stage: Stage, wheels: Path, work: Path) -> list[Step]:
-    """All of them; runs go under ``work/runs``."""
-    on, out = ("--device", stage.device), ("--out", str(work / "runs"))
+def steps(stage: Stage, wheels: Path, out: Path) -> list[Step]:
+    """All of them; what is kept goes under ``out/day``."""
+    on, runs, site = ("--device", stage.device), str(out / "day" / "runs"), str(out / "site")
+    into = ("--out", runs)
 
     def timed(name: str, budget: int, *words: str) -> Step:
-        told = (*ATTNBENCH, "run", *words, *on, "--budget", f"{budget}s", *out, "--report", str(work / "pages"), "-q")
+        told = (*ATTNBENCH, "run", *words, *on, "--budget", f"{budget}s", *into, "--report", str(out / "pages"), "-q")
         return Step(name, budget + 20.0, told)
 
     def checked(backend: str, pattern: str) -> Step:
@@ -63,26 +70,29 @@ def steps(stage: Stage, wheels: Path, work: Path) -> list[Step]:
         return Step(f"check-{backend}", 60.0, told)
 
     kernels = [word for pattern in stage.kernels for word in ("--impl", pattern)]
-    site = str(work / "site")
-    there = ["-m", "attnbench.day.fastest", str(work / "runs"), "--device", stage.device]
+    fastest = (sys.executable, "-m", "attnbench.day.fastest", runs, "--device", stage.device)
     return [
         Step("machine", 20.0, ("nvidia-smi", "-q") if stage.device == "cuda" else ("uname", "-a")),
         Step("packages", 20.0, (sys.executable, "-m", "pip", "list")),
-        Step("install", 60.0, (sys.executable, str(Path(__file__).with_name("wheels.py")), "install", str(wheels), site)),
+        Step(
+            "install", 60.0, (sys.executable, str(Path(__file__).with_name("wheels.py")), "install", str(wheels), site)
+        ),
         Step("doctor", 60.0, (*ATTNBENCH, "doctor")),
         *(checked(backend, pattern) for backend, pattern in stage.patterns.items()),
         timed("clock-and-ceilings", 25, "smoke", *kernels),
         timed("prefill", 60, stage.suite, *kernels, *stage.sizes),
-        timed("decode-by-graphs", 30, stage.suite, *kernels, *(("--phase", "decode") if stage.suite == "gpu" else stage.sizes)),
-        timed("memory", 25, "memory", *kernels, "--tokens", "4096" if stage.suite == "gpu" else "128"),
+        timed("decode-by-graphs", 30, stage.suite, *kernels, *stage.decoding),
+        timed("memory", 25, "memory", *kernels, "--tokens", stage.tokens),
         Step(
             "ab",
             60.0,
-            (*ATTNBENCH, "ab", *stage.pair, "--suite", stage.suite, *stage.sizes, *on, "--budget", "40s", *out, "-q"),
+            (*ATTNBENCH, "ab", *stage.pair, "--suite", stage.suite, *stage.sizes, *on, "--budget", "40s", *into, "-q"),
         ),
         timed("scoring-cost", 30, "scoring-cost"),
         timed("numerical-range", 30, "numerical-range"),
         Step("precheck", 60.0, (*ATTNBENCH, "precheck", "--json", "--quiet")),
-        Step("check-the-fastest", 120.0, (sys.executable, *there)),
-        Step("tests", 60.0, (sys.executable, "-m", "pytest", "-q", "-m", "gpu", "-p", "no:cacheprovider", "tests/impls")),
+        Step("check-the-fastest", 120.0, fastest),
+        Step(
+            "tests", 60.0, (sys.executable, "-m", "pytest", "-q", "-m", "gpu", "-p", "no:cacheprovider", "tests/impls")
+        ),
     ]
