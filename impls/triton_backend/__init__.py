@@ -5,7 +5,8 @@ compiled for three architectures, and Triton's interpreter holds them to the ora
 
 In reading order: ``importing`` (Triton, as a compiler or as an interpreter), ``adapter`` (PyTorch's, with Triton's
 devices), ``declared`` (what the kernels can do), ``flash`` (attention tile by tile), ``forward`` (its kernel),
-``additive`` (Bahdanau's score; its kernels in ``additive_kernels``).
+``learned``
+(scores with a hidden layer).
 """
 
 from attnbench.api.backends import BackendInfo
@@ -16,10 +17,10 @@ BACKEND = BackendInfo(
     requires="triton",
     also=("torch",),
     extra="triton",
-    implementations=(("flash", "flash"), ("decode", "decode"), ("additive", "additive")),
+    implementations=(("flash", "flash"), ("decode", "decode"), ("additive", "learned.additive")),
     about={
-        "flash": "FlashAttention-2 in Triton; interpreted on the CPU",
-        "decode": "split-KV decoding in Triton; interpreted on the CPU",
+        "flash": "FlashAttention-2; interpreted on the CPU",
+        "decode": "split-KV decoding; interpreted on the CPU",
         "additive": "Bahdanau's score, fused; interpreted on the CPU",
     },
     devices=dict.fromkeys(("flash", "decode", "additive"), ("cpu", "cuda")),

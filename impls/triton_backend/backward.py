@@ -59,14 +59,15 @@ def gradients_of(
 
 @triton.jit
 def over_queries(
-    d_k, d_v, key, value, queries_at, d_output, lse, delta, start, stop, j, b, h, head, scale, scales, softcap,
-    bias, slopes, mask, q_segments, kv_segments, offset, first, last, keys, queries, q_t, q_d,
+    d_k, d_v, key, value, queries_at, d_output, lse, delta, start, stop, skip_from, skip, j, b, h, head, scale, scales,
+    softcap, bias, slopes, mask, q_segments, kv_segments, offset, first, last, keys, queries, q_t, q_d,
     bias_b, bias_h, bias_t, bias_s, mask_b, mask_h, mask_t, mask_s, TQ, S, D: tl.constexpr, DV: tl.constexpr,
     BLOCK_M: tl.constexpr, BLOCK_D: tl.constexpr, BLOCK_DV: tl.constexpr, EDGE: tl.constexpr,
 ):  # fmt: skip
     """What the tiles of queries from ``start`` to ``stop`` of one head add to the gradients of a tile of keys."""
     m, d, e = tl.arange(0, BLOCK_M), tl.arange(0, BLOCK_D), tl.arange(0, BLOCK_DV)
-    for begin in range(start, stop, BLOCK_M):
+    for step in range(start, stop, BLOCK_M):
+        begin = step + tl.where(step >= skip_from, skip, 0)
         i, row = begin + m, tl.cast(begin, tl.int64)
         query_at = queries_at + row * q_t + m[:, None] * q_t + d[None, :] * q_d
         d_output_at = d_output + (head.to(tl.int64) * TQ + row) * DV + m[:, None] * DV + e[None, :]
@@ -118,19 +119,23 @@ def gradients_of_keys(
         back = -last
     if first is not None:
         ahead = -first
-    span = span_of(begin, keys, queries, back, ahead, BLOCK_N, BLOCK_M)
+    start, middle, after, stop = span_of(begin, keys, queries, back, ahead, BLOCK_N, BLOCK_M)
+    skip = after - middle
+    if bias is not None or mask is not None or q_segments is not None:
+        skip = 0
     d_k, d_v = tl.zeros([BLOCK_N, BLOCK_D], tl.float32), tl.zeros([BLOCK_N, BLOCK_DV], tl.float32)
     for n in range(GROUP):
         h = g * GROUP + n
         of_head = scale_of(h, scale, scales)
         queries_at = q + b.to(tl.int64) * q_b + h.to(tl.int64) * q_h
-        for part in tl.static_range(3):
-            if part != 0 or last is not None:
+        for edges in tl.static_range(2):
+            if edges or (bias is None and mask is None and q_segments is None):
                 d_k, d_v = over_queries(
-                    d_k, d_v, key, value, queries_at, d_output, lse, delta, span[part], span[part + 1], j, b, h,
-                    b * HQ + h, of_head, scales, softcap, bias, slopes, mask, q_segments, kv_segments, offset, first,
-                    last, keys, queries, q_t, q_d, bias_b, bias_h, bias_t, bias_s, mask_b, mask_h, mask_t, mask_s,
-                    TQ, S, D, DV, BLOCK_M, BLOCK_D, BLOCK_DV, part != 1,
+                    d_k, d_v, key, value, queries_at, d_output, lse, delta, start if edges else middle,
+                    stop - skip if edges else after, middle, skip if edges else 0, j, b, h, b * HQ + h, of_head,
+                    scales, softcap, bias, slopes, mask, q_segments, kv_segments, offset, first, last, keys, queries,
+                    q_t, q_d, bias_b, bias_h, bias_t, bias_s, mask_b, mask_h, mask_t, mask_s, TQ, S, D, DV,
+                    BLOCK_M, BLOCK_D, BLOCK_DV, edges == 1,
                 )  # fmt: skip
     if scales is None:
         d_k *= scale
@@ -142,14 +147,15 @@ def gradients_of_keys(
 
 @triton.jit
 def over_keys(
-    d_q, tile, d_o, of_lse, of_delta, keys_at, values_at, start, stop, i, b, h, scale, scales, softcap, bias, slopes,
-    mask, q_segments, kv_segments, offset, first, last, keys, k_t, k_d, v_t, v_d,
+    d_q, tile, d_o, of_lse, of_delta, keys_at, values_at, start, stop, skip_from, skip, i, b, h, scale, scales, softcap,
+    bias, slopes, mask, q_segments, kv_segments, offset, first, last, keys, k_t, k_d, v_t, v_d,
     bias_b, bias_h, bias_t, bias_s, mask_b, mask_h, mask_t, mask_s, TQ, S, D: tl.constexpr, DV: tl.constexpr,
     BLOCK_N: tl.constexpr, BLOCK_D: tl.constexpr, BLOCK_DV: tl.constexpr, EDGE: tl.constexpr,
 ):  # fmt: skip
     """What the tiles of keys from ``start`` to ``stop`` add to the gradient of a tile of queries."""
     n, d, e = tl.arange(0, BLOCK_N), tl.arange(0, BLOCK_D), tl.arange(0, BLOCK_DV)
-    for begin in range(start, stop, BLOCK_N):
+    for step in range(start, stop, BLOCK_N):
+        begin = step + tl.where(step >= skip_from, skip, 0)
         j, row = begin + n, tl.cast(begin, tl.int64)
         key_at = keys_at + row * k_t + n[:, None] * k_t + d[None, :] * k_d
         value_at = values_at + row * v_t + n[:, None] * v_t + e[None, :] * v_d
@@ -197,15 +203,19 @@ def gradients_of_queries(
     of_lse, of_delta = rows_of(lse, delta, head, i, TQ, queries)
     keys_at = k + b.to(tl.int64) * k_b + (h // GROUP).to(tl.int64) * k_h
     values_at = v + b.to(tl.int64) * v_b + (h // GROUP).to(tl.int64) * v_h
-    span = span_of(begin, queries, keys, first, last, BLOCK_M, BLOCK_N)
+    start, middle, after, stop = span_of(begin, queries, keys, first, last, BLOCK_M, BLOCK_N)
+    skip = after - middle
+    if bias is not None or mask is not None or q_segments is not None:
+        skip = 0
     d_q = tl.zeros([BLOCK_M, BLOCK_D], tl.float32)
-    for part in tl.static_range(3):
-        if part != 0 or first is not None:
+    for edges in tl.static_range(2):
+        if edges or (bias is None and mask is None and q_segments is None):
             d_q = over_keys(
-                d_q, tile, d_o, of_lse, of_delta, keys_at, values_at, span[part], span[part + 1], i, b, h, scale,
-                scales, softcap, bias, slopes, mask, q_segments, kv_segments, offset, first, last, keys, k_t, k_d, v_t,
-                v_d, bias_b, bias_h, bias_t, bias_s, mask_b, mask_h, mask_t, mask_s, TQ, S, D, DV,
-                BLOCK_N, BLOCK_D, BLOCK_DV, part != 1,
+                d_q, tile, d_o, of_lse, of_delta, keys_at, values_at, start if edges else middle,
+                stop - skip if edges else after, middle, skip if edges else 0, i, b, h, scale, scales,
+                softcap, bias, slopes, mask, q_segments, kv_segments, offset, first, last, keys, k_t, k_d, v_t, v_d,
+                bias_b, bias_h, bias_t, bias_s, mask_b, mask_h, mask_t, mask_s, TQ, S, D, DV,
+                BLOCK_N, BLOCK_D, BLOCK_DV, edges == 1,
             )  # fmt: skip
     if scales is None:
         d_q *= scale

@@ -14,14 +14,15 @@ from attnbench.impls.triton_backend.logits import edges_of, length_of, logits_of
 
 @triton.jit
 def absorb(
-    output, total, largest, tile, keys_at, values_at, start, stop, i, b, h, scale, softcap, bias, slopes, mask,
-    q_segments, kv_segments, offset, first, last, keys, k_t, v_t, k_d, v_d,
+    output, total, largest, tile, keys_at, values_at, start, stop, skip_from, skip, i, b, h, scale, softcap, bias,
+    slopes, mask, q_segments, kv_segments, offset, first, last, keys, k_t, v_t, k_d, v_d,
     bias_b, bias_h, bias_t, bias_s, mask_b, mask_h, mask_t, mask_s, TQ, S, D: tl.constexpr, DV: tl.constexpr,
     BLOCK_N: tl.constexpr, BLOCK_D: tl.constexpr, BLOCK_DV: tl.constexpr, EDGE: tl.constexpr,
 ):  # fmt: skip
-    """The tiles of keys from ``start`` to ``stop``, added to what these rows have seen before."""
+    """The tiles of keys from ``start`` to ``stop``, from ``skip_from`` on moved by ``skip``, added to those before."""
     n, d, e = tl.arange(0, BLOCK_N), tl.arange(0, BLOCK_D), tl.arange(0, BLOCK_DV)
-    for begin in range(start, stop, BLOCK_N):
+    for step in range(start, stop, BLOCK_N):
+        begin = step + tl.where(step >= skip_from, skip, 0)
         j = begin + n
         row = tl.cast(begin, tl.int64)
         key_at = keys_at + row * k_t + n[None, :] * k_t + d[:, None] * k_d
@@ -79,14 +80,18 @@ def attend_tile(
         total = tl.where(largest == MINUS_INF, 0.0, 1.0)
     sums = tl.zeros([BLOCK_M, BLOCK_DV], tl.float32)
     total_before, largest_before = total, largest
-    span = span_of(begin, queries, keys, first, last, BLOCK_M, BLOCK_N)
-    for part in tl.static_range(3):
-        if part != 0 or first is not None:
+    start, middle, after, stop = span_of(begin, queries, keys, first, last, BLOCK_M, BLOCK_N)
+    skip = after - middle
+    if bias is not None or mask is not None or q_segments is not None:
+        skip = 0
+    for edges in tl.static_range(2):
+        if edges or (bias is None and mask is None and q_segments is None):
             sums, total, largest = absorb(
-                sums, total, largest, tile, keys_at, values_at, span[part], span[part + 1], i, b, h, scale, softcap,
-                bias, slopes, mask, q_segments, kv_segments, offset, first, last, keys, k_t, v_t, k_d, v_d,
+                sums, total, largest, tile, keys_at, values_at, start if edges else middle,
+                stop - skip if edges else after, middle, skip if edges else 0, i, b, h, scale, softcap, bias, slopes,
+                mask, q_segments, kv_segments, offset, first, last, keys, k_t, v_t, k_d, v_d,
                 bias_b, bias_h, bias_t, bias_s, mask_b, mask_h, mask_t, mask_s, TQ, S, D, DV,
-                BLOCK_N, BLOCK_D, BLOCK_DV, part != 1,
+                BLOCK_N, BLOCK_D, BLOCK_DV, edges == 1,
             )  # fmt: skip
     asks = i < queries
     total, largest = tl.where(asks, total, total_before), tl.where(asks, largest, largest_before)

@@ -30,10 +30,11 @@ def edges_of(b, offsets, first, last):
 
 @triton.jit
 def span_of(begin, own, other, first, last, BLOCK: tl.constexpr, STEP: tl.constexpr):
-    """Where a tile of ``BLOCK`` rows finds its pairs: in steps from ``start`` to ``stop``; all of them pairs between.
+    """Where a tile of ``BLOCK`` rows has its columns: from ``start`` to ``stop``, in the middle of them all pairs.
 
     A row r is with columns from r + ``first`` to r + ``last``; ``own`` rows exist, and ``other`` columns. Returns
-    (start, whole_from, whole_to, stop), all but the last of them multiples of ``STEP``.
+    (start, whole_from, whole_to, stop), all but the last of them multiples of ``STEP``: the middle, which needs no
+    mask, and the edges on either side are walked over one after the other.
     """
     start, whole_from, whole_to = 0, 0, other
     stop = tl.where(begin < own, other, 0)
@@ -92,8 +93,8 @@ def logits_of(
         at = mask + b.to(tl.int64) * mask_b + h.to(tl.int64) * mask_h + i.to(tl.int64) * mask_t
         allowed &= tl.load(at + j * mask_s, mask=inside, other=0) != 0
     if q_segments is not None:
-        of_query = tl.load(q_segments + b * TQ + i, mask=i < TQ, other=0)
-        allowed &= of_query == tl.load(kv_segments + b * S + j, mask=j < S, other=0)
+        of_query = tl.load(q_segments + b.to(tl.int64) * TQ + i, mask=i < TQ, other=0)
+        allowed &= of_query == tl.load(kv_segments + b.to(tl.int64) * S + j, mask=j < S, other=0)
     if EDGE:
         allowed &= j < keys
         if first is not None:

@@ -46,8 +46,8 @@ def attend_part(
         stop = tl.minimum(stop, (begin + BLOCK_M - 1) // GROUP + last + 1)
     sums, total, largest = absorb(
         tl.zeros([BLOCK_M, BLOCK_DV], tl.float32), tl.zeros([BLOCK_M], tl.float32),
-        tl.full([BLOCK_M], MINUS_INF, tl.float32), tile, keys_at, values_at, start, stop, i, b, h[:, None], of_rows,
-        softcap, bias, slopes, mask, q_segments, kv_segments, offset, first, last, keys, k_t, v_t, k_d, v_d,
+        tl.full([BLOCK_M], MINUS_INF, tl.float32), tile, keys_at, values_at, start, stop, stop, 0, i, b, h[:, None],
+        of_rows, softcap, bias, slopes, mask, q_segments, kv_segments, offset, first, last, keys, k_t, v_t, k_d, v_d,
         bias_b, bias_h, bias_t, bias_s, mask_b, mask_h, mask_t, mask_s, TQ, S, D, DV, BLOCK_N, BLOCK_D, BLOCK_DV,
         EDGE=True,
     )  # fmt: skip

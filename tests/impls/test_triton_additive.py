@@ -32,7 +32,7 @@ CASES = {
 
 @pytest.fixture(autouse=True)
 def _small_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
-    from attnbench.impls.triton_backend import additive
+    from attnbench.impls.triton_backend.learned import additive
 
     def of(*_: object) -> additive.Tiles:
         return additive.Tiles(side=16, channels=16, step=16, chunk=2, chunks=2)
@@ -76,8 +76,8 @@ def test_a_nan_that_is_attended_is_seen() -> None:
 def test_tanh_is_right_to_the_last_places_however_small_its_argument() -> None:
     import torch
 
-    from attnbench.impls.triton_backend import additive, additive_kernels
     from attnbench.impls.triton_backend.importing import launching
+    from attnbench.impls.triton_backend.learned import additive, kernels
 
     sizes = np.concatenate([np.geomspace(1e-44, 30, 400), np.linspace(0.62, 0.63, 113)]).astype(np.float32)
     x = np.concatenate([sizes[:511], [0.0], -sizes[:511], [np.inf]]).astype(np.float32)
@@ -92,7 +92,7 @@ def test_tanh_is_right_to_the_last_places_however_small_its_argument() -> None:
         "HAS_CAP": False,
     }  # fmt: skip
     with launching():
-        kernel = additive_kernels.forward
+        kernel = kernels.forward
         kernel[(len(x) // 64, 1)](**{name: given[name] for name in kernel.arg_names})
     truth = np.tanh(x.astype(np.float64))
     error = np.abs(lse[0].numpy() - truth)
@@ -104,7 +104,7 @@ def test_memory_grows_with_the_length_and_not_with_its_square(monkeypatch: pytes
     import torch
     from torch.utils._python_dispatch import TorchDispatchMode
 
-    from attnbench.impls.triton_backend import additive
+    from attnbench.impls.triton_backend.learned import additive
 
     class Largest(TorchDispatchMode):
         elements = 0

@@ -1,7 +1,7 @@
 """``triton/additive``: Bahdanau's score, v·tanh(q W_q + k W_k + b), fused with the softmax; memory grows with T alone.
 
 The projections are PyTorch's products, differentiated by its autograd. What is quadratic is in four kernels
-(``additive_kernels``): forward, the gradients of queries and of the weights of the hidden units, those of keys, and
+(``kernels``): forward, the gradients of queries and of the weights of the hidden units, those of keys, and
 those of values. The backward pass computes scores again, tile by tile. Legend of the shapes in
 ``attnbench.attention.spec``; N is B · Hq.
 """
@@ -17,9 +17,9 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from attnbench.api import AttentionOutput, Capabilities, Limit, implementation
-from attnbench.impls.triton_backend import additive_kernels as kernels
 from attnbench.impls.triton_backend.declared import IN_FLOAT32, INTERPRETED
 from attnbench.impls.triton_backend.importing import launching
+from attnbench.impls.triton_backend.learned import kernels
 from attnbench.impls.triton_backend.tiles import width_of
 
 if TYPE_CHECKING:
