@@ -5,8 +5,7 @@ compiled for three architectures, and Triton's interpreter holds them to the ora
 
 In reading order: ``importing`` (Triton, as a compiler or as an interpreter), ``adapter`` (PyTorch's, with Triton's
 devices), ``declared`` (what the kernels can do), ``flash`` (attention tile by tile), ``forward`` (its kernel),
-``learned``
-(scores with a hidden layer).
+``learned`` (scores with a hidden layer).
 """
 
 from attnbench.api.backends import BackendInfo

@@ -27,7 +27,7 @@ FAULTS = {
     "fails": ("print('seen'); raise SystemExit(3)", "failed with exit status 3"),
     "hangs": ("import time; print('seen', flush=True); time.sleep(600)", "was ended after its 3 s"),
     "refuses to end": (
-        "import time, signal as s; s.signal(2, s.SIG_IGN); s.signal(15, s.SIG_IGN); print('seen', flush=1); time.sleep(9)",
+        "import time, signal as s; [s.signal(n, s.SIG_IGN) for n in (2, 15)]; print('seen', flush=True); time.sleep(9)",
         "was ended after its 3 s",
     ),
     "kills itself": ("import os; print('seen', flush=True); os.kill(os.getpid(), 9)", "failed with exit status -9"),

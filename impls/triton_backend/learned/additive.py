@@ -20,7 +20,8 @@ from attnbench.api import AttentionOutput, Capabilities, Limit, implementation
 from attnbench.impls.triton_backend.declared import IN_FLOAT32, INTERPRETED
 from attnbench.impls.triton_backend.importing import launching
 from attnbench.impls.triton_backend.learned import kernels
-from attnbench.impls.triton_backend.tiles import width_of
+from attnbench.impls.triton_backend.tiles import INTERPRETED as INTERPRETER
+from attnbench.impls.triton_backend.tiles import architecture_of, width_of
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
@@ -90,14 +91,14 @@ class Tiles:
     chunks: int
 
     @classmethod
-    def of(cls, device: str, dtype: torch.dtype, units: int, channels: int) -> Tiles:
+    def of(cls, v: Float[Tensor, "B Hkv S Dv"], units: int) -> Tiles:
         """For a call. 32-bit products are no tensor core's: their operands lie in registers, so that they are small."""
-        width = width_of(channels)
-        if device == "cpu":
+        width = width_of(v.shape[3])
+        if architecture_of(v) == INTERPRETER:
             chunk = min(power_of_two(units), 64)
             return cls(64, width, width, chunk, min(power_of_two(blocks_of(units, chunk)), 8))
         return cls(
-            32, width, min(width, 16 if dtype == torch.float32 else 64), 1, min(max(16, power_of_two(units)), 64)
+            32, width, min(width, 16 if v.dtype == torch.float32 else 64), 1, min(max(16, power_of_two(units)), 64)
         )
 
     def sizes(self) -> dict[str, int]:
@@ -130,7 +131,7 @@ class Launching:
         left, right = call.spec.window or (None, None)
         right = 0 if call.spec.causal else right
         segments = {name: getattr(call, name) for name in ("q_segments", "kv_segments")}
-        tiles = Tiles.of(q.device.type, v.dtype, units, v.shape[3])
+        tiles = Tiles.of(v, units)
         places = places_of(call, q.device)
         given = {name: places if ids is None else ids.contiguous() for name, ids in segments.items()} | tiles.sizes()
         given |= {"scales": of_heads(call, q.device), "places": places, "softcap": call.spec.softcap or 1.0}

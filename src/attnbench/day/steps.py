@@ -25,6 +25,7 @@ class Stage:
     device: str
     suite: str
     kernels: tuple[str, ...]
+    learned: tuple[str, ...]
     patterns: dict[str, str]
     pair: tuple[str, str]
     sizes: tuple[str, ...]
@@ -37,6 +38,7 @@ STAGES = {
         device="cuda",
         suite="gpu",
         kernels=("torch/sdpa*", "torch/naive", "triton/flash", "jax/nn-cudnn", "jax/nn-xla"),
+        learned=("torch/naive", "torch/chunked", "triton/additive", "jax/naive"),
         patterns={"torch": "torch/*", "triton": "triton/*", "jax": "jax/*", "cupy": "cupy/*"},
         pair=("torch/sdpa-flash", "torch/sdpa-cudnn"),
         sizes=("-a", "tokens=2048,4096", "-a", "phase=prefill,train"),
@@ -47,6 +49,7 @@ STAGES = {
         device="cpu",
         suite="smoke",
         kernels=("torch/sdpa", "torch/naive"),
+        learned=("torch/naive", "torch/chunked"),
         patterns={"torch": "torch/sdpa", "numpy": "numpy/naive"},
         pair=("torch/naive", "torch/sdpa"),
         sizes=("-a", "T=128", "-a", "setting=forward"),
@@ -88,7 +91,7 @@ def steps(stage: Stage, wheels: Path, out: Path) -> list[Step]:
             60.0,
             (*ATTNBENCH, "ab", *stage.pair, "--suite", stage.suite, *stage.sizes, *on, "--budget", "40s", *into, "-q"),
         ),
-        timed("scoring-cost", 30, "scoring-cost"),
+        timed("scoring-cost", 30, "scoring-cost", *[word for name in stage.learned for word in ("--impl", name)]),
         timed("numerical-range", 30, "numerical-range"),
         Step("precheck", 60.0, (*ATTNBENCH, "precheck", "--json", "--quiet")),
         Step("check-the-fastest", 120.0, fastest),
