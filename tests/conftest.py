@@ -44,7 +44,7 @@ NEED_TORCH = (
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# PyTorch's compiler imports Triton, which then compiles for good: the kernels of the backend are to be interpreted here.
+# PyTorch's compiler imports Triton, which stays what it is then: here kernels of the backend are to be interpreted.
 if not gpu_in_sight():
     os.environ.setdefault("TRITON_INTERPRET", "1")
 

@@ -59,33 +59,26 @@ def gradients_of(
 
 @triton.jit
 def over_queries(
-    d_k, d_v, key, value, queries_at, d_output, lse, delta, start, stop, skip_from, skip, j, b, h, head, scale, scales,
-    softcap, bias, slopes, mask, q_segments, kv_segments, offset, first, last, keys, queries, q_t, q_d,
+    d_k, d_v, key, value, queries_at, d_output, lse, delta, start, stop, j, b, h, head, scale, scales, softcap,
+    bias, slopes, mask, q_segments, kv_segments, offset, first, last, keys, queries, q_t, q_d,
     bias_b, bias_h, bias_t, bias_s, mask_b, mask_h, mask_t, mask_s, TQ, S, D: tl.constexpr, DV: tl.constexpr,
-    BLOCK_M: tl.constexpr, BLOCK_D: tl.constexpr, BLOCK_DV: tl.constexpr, EDGE: tl.constexpr,
+    BLOCK_M: tl.constexpr, BLOCK_D: tl.constexpr, BLOCK_DV: tl.constexpr,
 ):  # fmt: skip
     """What the tiles of queries from ``start`` to ``stop`` of one head add to the gradients of a tile of keys."""
     m, d, e = tl.arange(0, BLOCK_M), tl.arange(0, BLOCK_D), tl.arange(0, BLOCK_DV)
-    for step in range(start, stop, BLOCK_M):
-        begin = step + tl.where(step >= skip_from, skip, 0)
+    for begin in range(start, stop, BLOCK_M):
         i, row = begin + m, tl.cast(begin, tl.int64)
         query_at = queries_at + row * q_t + m[:, None] * q_t + d[None, :] * q_d
         d_output_at = d_output + (head.to(tl.int64) * TQ + row) * DV + m[:, None] * DV + e[None, :]
-        if EDGE or D != BLOCK_D:
-            query = tl.load(query_at, mask=(i[:, None] < TQ) & (d[None, :] < D), other=0.0)
-        else:
-            query = tl.load(query_at)
-        if EDGE or DV != BLOCK_DV:
-            d_o = tl.load(d_output_at, mask=(i[:, None] < TQ) & (e[None, :] < DV), other=0.0)
-        else:
-            d_o = tl.load(d_output_at)
+        query = tl.load(query_at, mask=(i[:, None] < TQ) & (d[None, :] < D), other=0.0)
+        d_o = tl.load(d_output_at, mask=(i[:, None] < TQ) & (e[None, :] < DV), other=0.0)
         of_lse, of_delta = rows_of(lse, delta, head, i, TQ, queries)
         products = tl.dot(key, tl.trans(query), input_precision="ieee")
         d_weights = tl.dot(value, tl.trans(d_o), input_precision="ieee")
         p, _, d_scores = gradients_of(
             products, d_weights, of_lse[None, :], of_delta[None, :], i[None, :], j[:, None], b, h, scale, scales,
             softcap, bias, slopes, mask, q_segments, kv_segments, offset, first, last, keys,
-            bias_b, bias_h, bias_t, bias_s, mask_b, mask_h, mask_t, mask_s, TQ, S, EDGE,
+            bias_b, bias_h, bias_t, bias_s, mask_b, mask_h, mask_t, mask_s, TQ, S, EDGE=True,
         )  # fmt: skip
         d_v = tl.dot(p.to(d_o.dtype), d_o, d_v, input_precision="ieee")
         d_k = tl.dot(d_scores.to(query.dtype), query, d_k, input_precision="ieee")
@@ -119,24 +112,17 @@ def gradients_of_keys(
         back = -last
     if first is not None:
         ahead = -first
-    start, middle, after, stop = span_of(begin, keys, queries, back, ahead, BLOCK_N, BLOCK_M)
-    skip = after - middle
-    if bias is not None or mask is not None or q_segments is not None:
-        skip = 0
+    # One loop for edges and the middle: with two of them the registers do not hold what both need.
+    start, _, _, stop = span_of(begin, keys, queries, back, ahead, BLOCK_N, BLOCK_M)
     d_k, d_v = tl.zeros([BLOCK_N, BLOCK_D], tl.float32), tl.zeros([BLOCK_N, BLOCK_DV], tl.float32)
     for n in range(GROUP):
         h = g * GROUP + n
-        of_head = scale_of(h, scale, scales)
-        queries_at = q + b.to(tl.int64) * q_b + h.to(tl.int64) * q_h
-        for edges in tl.static_range(2):
-            if edges or (bias is None and mask is None and q_segments is None):
-                d_k, d_v = over_queries(
-                    d_k, d_v, key, value, queries_at, d_output, lse, delta, start if edges else middle,
-                    stop - skip if edges else after, middle, skip if edges else 0, j, b, h, b * HQ + h, of_head,
-                    scales, softcap, bias, slopes, mask, q_segments, kv_segments, offset, first, last, keys, queries,
-                    q_t, q_d, bias_b, bias_h, bias_t, bias_s, mask_b, mask_h, mask_t, mask_s, TQ, S, D, DV,
-                    BLOCK_M, BLOCK_D, BLOCK_DV, edges == 1,
-                )  # fmt: skip
+        d_k, d_v = over_queries(
+            d_k, d_v, key, value, q + b.to(tl.int64) * q_b + h.to(tl.int64) * q_h, d_output, lse, delta, start, stop,
+            j, b, h, b * HQ + h, scale_of(h, scale, scales), scales, softcap, bias, slopes, mask, q_segments,
+            kv_segments, offset, first, last, keys, queries, q_t, q_d,
+            bias_b, bias_h, bias_t, bias_s, mask_b, mask_h, mask_t, mask_s, TQ, S, D, DV, BLOCK_M, BLOCK_D, BLOCK_DV,
+        )  # fmt: skip
     if scales is None:
         d_k *= scale
     exists = j[:, None] < keys

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
-from attnbench.impls.triton_backend.table import PLAIN, RICH
+from attnbench.impls.triton_backend.table import TABLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 # Operands that make a tile's program larger: it holds more in registers, and loads more.
 LOADED = ("bias", "mask", "q_segments", "slopes", "softcap")
+# The kernels that have a row with them and a row without.
+SPLIT_BY_LOAD = ("forward", "queries", "keys")
 # In Triton's interpreter a tile takes as long whatever its size: few large ones. There is no architecture then.
 INTERPRETED = 0
 # Keys of decoding are split until this many programs run for each multiprocessor of a GPU, of which an H100 has 132.
@@ -75,8 +77,8 @@ def of(kernel: str, q: Float[Tensor, "B Hq Tq D"], v: Float[Tensor, "B Hkv S Dv"
     rich = any(rules[name] is not None for name in LOADED)
     if architecture == INTERPRETED:
         return Tile(16 if kernel == "decode" else 64, 64, 4, 1, width, value_width)
-    table = RICH if rich else PLAIN
-    row = table[row_of(architecture), "wide" if q.element_size() > 2 else "half", kernel]  # noqa: PLR2004  (bytes)
+    name = f"{kernel} loaded" if rich and kernel in SPLIT_BY_LOAD else kernel
+    row = TABLE[row_of(architecture)]["wide" if q.element_size() > 2 else "half"][name]  # noqa: PLR2004  (bytes)
     least = next(size for size in row if size >= max(width, value_width))
     return Tile(*row[least], width, value_width)
 
