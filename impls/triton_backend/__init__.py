@@ -7,7 +7,7 @@ In reading order: ``importing`` (Triton, as a compiler or as an interpreter), ``
 devices), ``declared`` (what the kernels can do), ``elementary`` (functions of numbers), ``logits`` (what is done to
 products q·k), ``forward``, ``backward`` and ``backward_bias`` (kernels), ``table`` and ``tiles`` (how large their tiles
 are), ``rules`` (the arguments that they share), ``flash`` (which launches them), ``split`` and ``decode`` (the same for
-few queries and parts of the keys).
+few queries and parts of the keys), ``learned`` (scores with a hidden layer).
 """
 
 from attnbench.api.backends import BackendInfo
@@ -18,10 +18,11 @@ BACKEND = BackendInfo(
     requires="triton",
     also=("torch",),
     extra="triton",
-    implementations=(("flash", "flash"), ("decode", "decode")),
+    implementations=(("flash", "flash"), ("decode", "decode"), ("additive", "learned.additive")),
     about={
         "flash": "FlashAttention-2; interpreted on the CPU",
         "decode": "split-KV decoding; interpreted on the CPU",
+        "additive": "Bahdanau's score, fused; interpreted on the CPU",
     },
-    devices=dict.fromkeys(("flash", "decode"), ("cpu", "cuda")),
+    devices=dict.fromkeys(("flash", "decode", "additive"), ("cpu", "cuda")),
 )

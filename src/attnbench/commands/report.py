@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import shlex
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from attnbench.commands import options
-from attnbench.errors import EXIT_OK, UsageError
+from attnbench.day.archive import is_archive, opened
+from attnbench.errors import EXIT_OK, ResultsError, UsageError
 from attnbench.interface.places import reports_folder
 from attnbench.interface.suite_files import suites_for, use_suites
-from attnbench.show.console import document, show
+from attnbench.show.console import document, say, show
 
 
 def report(
-    runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="Run folders, or ids under results/.")],
+    runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="Run folders, ids under results/, or a day.tgz.")],
     *,
     out: options.ReportOut = None,
     suite_files: options.SuiteFiles = None,
     as_json: options.Json = False,
 ) -> None:
-    """Write an offline HTML page with figures, Markdown and CSV from one run or several."""
+    """Write an offline HTML page with figures, Markdown and CSV from one run or several, or from a day of the GPU."""
     from attnbench.results.extra import check_report_extra
 
     check_report_extra("attnbench report")
@@ -30,12 +32,19 @@ def report(
     from attnbench.results.read import find_runs, read_info
 
     given = use_suites(suite_files)
-    folders = find_runs(runs)
+    days = [opened(Path(run)) for run in runs if is_archive(run)]
+    for line in [line for day in days for line in day.lines()]:
+        say(line)
+    named = [*(run for run in runs if not is_archive(run)), *(str(run) for day in days for run in day.runs)]
+    if not named:
+        msg = "no run had begun when the archive was written: there is nothing to report"
+        raise ResultsError(msg)
+    folders = find_runs(named)
     infos = [read_info(folder) for folder in folders]
     ids = [info.run_id for info in infos]
     suites = suites_for(infos, given)
-    if out is None and len(ids) > 1:
-        msg = "the report of several runs needs a name: -o DIR"
+    if out is None and (days or len(ids) > 1):
+        msg = "the report of several runs, or of an archive, needs a name: -o DIR"
         raise UsageError(msg)
     place = out or reports_folder(folders[0], ids[0])
     refuse_other(place)

@@ -1,0 +1,6 @@
+"""The day of the GPU: what is run on a machine that is at hand for ten minutes, bare and without a network.
+
+``wheels`` brings the packages that such a machine lacks, ``day`` is the script that runs there, ``steps`` says what it
+runs in which order, ``fastest`` is one of these steps, and ``archive`` reads what came back. The first three are
+started as files, before attnbench is installed, and import the standard library alone.
+"""

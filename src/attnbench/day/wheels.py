@@ -1,0 +1,101 @@
+"""Packages for a machine that has no network: ``python3 src/attnbench/day/wheels.py``, and there they are installed.
+
+``get`` (the default) downloads into ``.gpu/wheels`` what ``pyproject.toml`` names and such a machine lacks, with what
+that needs; ``install WHEELS SITE`` puts what is missing there, and this project, into the folder SITE.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[3]
+PIP = (sys.executable, "-m", "pip")
+# The extras whose packages a day uses. PyTorch, Triton and JAX are there, with their CUDA, and are not to be replaced.
+EXTRAS = ("report", "cuda")
+THERE = {
+    "attnbench", "filelock", "jax", "jaxlib", "jaxtyping", "jinja2", "matplotlib", "ml-dtypes", "numpy",
+    "nvidia-ml-py", "optax", "pandas", "psutil", "pyarrow", "rich", "scipy", "seaborn", "threadpoolctl", "torch",
+    "triton", "typer",
+}  # fmt: skip
+# What packages that are carried need besides, by the names of both.
+NEEDED = {"pydantic": ("pydantic-core", "annotated-types", "typing-inspection")}
+PLATFORMS = ("manylinux_2_28_x86_64", "manylinux_2_17_x86_64", "manylinux2014_x86_64")
+
+
+def plain(requirement: str) -> str:
+    """The name of a requirement, as packages are compared."""
+    return re.split(r"[\s<>=!~;\[]", requirement.strip(), maxsplit=1)[0].lower().replace("_", "-")
+
+
+def wanted(project: Path) -> list[str]:
+    """The requirements that are to be carried: the core's and those of the extras, without what is there."""
+    told = tomllib.loads((project / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = told["optional-dependencies"]
+    every = [*told["dependencies"], *(requirement for extra in EXTRAS for requirement in extras[extra])]
+    return [requirement for requirement in dict.fromkeys(every) if plain(requirement) not in THERE]
+
+
+def get(wheels: Path, python: str) -> int:
+    """Download them for that Python on Linux; pydantic's core in the one version that it takes."""
+    wheels.mkdir(parents=True, exist_ok=True)
+    told = [*PIP, "download", "-q", "-d", str(wheels), "--only-binary=:all:", "--no-deps", "--python-version", python]
+    for platform in PLATFORMS:
+        told += ["--platform", platform]
+    names = wanted(ROOT)
+    for requirement in names:
+        subprocess.run([*told, requirement], check=True)
+    for requirement in [besides for name in names for besides in needs(plain(name), wheels)]:
+        subprocess.run([*told, requirement], check=True)
+    size = sum(wheel.stat().st_size for wheel in wheels.glob("*.whl"))
+    sys.stdout.write(f"{len(list(wheels.glob('*.whl')))} wheels, {size / 2**20:.1f} MiB: {wheels}\n")
+    return 0
+
+
+def needs(name: str, wheels: Path) -> list[str]:
+    """What a carried package needs besides, in the versions that its wheel says."""
+    said: dict[str, str] = {}
+    for wheel in wheels.glob(f"{name.replace('-', '_')}-*.whl"):
+        (found,) = importlib.metadata.Distribution.discover(name=name, path=[str(wheel)])
+        said = {plain(requirement): requirement.partition(";")[0].strip() for requirement in found.requires or ()}
+    return [said.get(besides, besides) for besides in NEEDED.get(name, ())]
+
+
+def missing(wheels: Path) -> list[Path]:
+    """Those that this Python has not, in any version."""
+    have = {plain(found.metadata["Name"]) for found in importlib.metadata.distributions()}
+    return [wheel for wheel in sorted(wheels.glob("*.whl")) if plain(wheel.name.partition("-")[0]) not in have]
+
+
+def install(wheels: Path, site: Path) -> int:
+    """Into a folder, so that nothing of the machine is changed; the project comes last, and decides."""
+    told = [*PIP, "install", "-q", "--no-index", "--no-deps", "--no-build-isolation", "--no-compile", "--upgrade"]
+    for what in [*missing(wheels), ROOT]:
+        code = subprocess.run([*told, "--target", str(site), str(what)], check=False).returncode
+        if code:
+            sys.stderr.write(f"{what} was not installed: exit status {code} of pip\n")
+    return code
+
+
+def main() -> int:
+    """Get or install."""
+    parser = argparse.ArgumentParser(description="Packages for a machine without a network.")
+    parser.add_argument("what", nargs="?", choices=("get", "install"), default="get")
+    parser.add_argument("wheels", nargs="?", type=Path, default=ROOT / ".gpu" / "wheels")
+    parser.add_argument("site", nargs="?", type=Path, help="of install: the folder that is put in front")
+    parser.add_argument("--python", default="3.12", help="of get: the Python of that machine; 3.12 by itself")
+    given = parser.parse_args()
+    if given.what == "get":
+        return get(given.wheels, given.python)
+    if given.site is None:
+        parser.error("install needs both folders: install WHEELS SITE")
+    return install(given.wheels, given.site)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,179 @@
+"""The day of the GPU with stand-in steps: each can fail, hang or be cut, and the archive still loads and says so."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tarfile
+import time
+from pathlib import Path
+
+import pytest
+
+from attnbench.commands.app import command
+from attnbench.day import archive, day
+from attnbench.day.fastest import fastest
+from attnbench.day.steps import STAGES, Step, steps
+from attnbench.day.wheels import wanted
+from tests.processes import gone
+from tests.program import Cli
+from tests.repository import REPOSITORY
+
+FINE = "print('seen')"
+FAULTS = {
+    "fails": ("print('seen'); raise SystemExit(3)", "failed with exit status 3"),
+    "hangs": ("import time; print('seen', flush=True); time.sleep(600)", "was ended after its 3 s"),
+    "refuses to end": (
+        "import time, signal as s; [s.signal(n, s.SIG_IGN) for n in (2, 15)]; print('seen', flush=True); time.sleep(9)",
+        "was ended after its 3 s",
+    ),
+    "kills itself": ("import os; print('seen', flush=True); os.kill(os.getpid(), 9)", "failed with exit status -9"),
+}
+NAMES = ("first", "second", "third")
+
+
+def plan(faulty: str | None = None, code: str = FINE, limit_s: float = 20.0) -> list[Step]:
+    chosen = {name: (code, limit_s) if name == faulty else (FINE, 20.0) for name in NAMES}
+    return [Step(name, limit, (sys.executable, "-c", told)) for name, (told, limit) in chosen.items()]
+
+
+def text_of(opened: archive.DayArchive, name: str) -> str:
+    return (opened.folder / "texts" / f"{name}.txt").read_text(encoding="utf-8").strip()
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(day, "GRACE_S", 0.2)
+    monkeypatch.setattr(day, "LEAST_S", 0.5)
+
+
+@pytest.mark.parametrize(("code", "words"), FAULTS.values(), ids=FAULTS)
+@pytest.mark.parametrize("faulty", [NAMES[0], NAMES[-1]])
+def test_a_step_can_go_wrong_and_the_others_are_played(tmp_path: Path, faulty: str, code: str, words: str) -> None:
+    a_day = day.Day(tmp_path, "cpu", 60)
+    a_day.play(plan(faulty, code, limit_s=3.0), tmp_path)
+    opened = archive.opened(tmp_path / "day.tgz")
+    assert opened.lines() == ["a day on cpu: 2 of 3 steps are ok", f"  {faulty}: {words}"]
+    assert all(text_of(opened, name).startswith("seen") for name in NAMES)
+
+
+CUT = """
+import sys
+from pathlib import Path
+from attnbench.day import day
+from attnbench.day.steps import Step
+out, number = Path(sys.argv[1]), int(sys.argv[2])
+hang = "import time; print('seen', flush=True); time.sleep(600)"
+plan = [Step(n, 99, (sys.executable, "-c", hang if i == number else "print('seen')")) for i, n in enumerate("abc")]
+sys.exit(day.played(day.Day(out, "cpu", 90), plan, out))
+"""
+
+
+@pytest.mark.parametrize("number", range(3))
+@pytest.mark.parametrize(
+    ("ended_by", "words"),
+    [
+        (signal.SIGTERM, "was cut: the day was ended by SIGTERM"),
+        (signal.SIGKILL, "was running when the machine went away"),
+    ],
+)
+def test_a_day_can_be_cut_in_any_step(tmp_path: Path, number: int, ended_by: signal.Signals, words: str) -> None:
+    playing = subprocess.Popen([sys.executable, "-c", CUT, str(tmp_path), str(number)])
+    text = tmp_path / "day" / "texts" / f"{'abc'[number]}.txt"
+    until = time.monotonic() + 60
+    while not (text.exists() and text.read_text(encoding="utf-8")) and time.monotonic() < until:
+        time.sleep(0.05)
+    children = day.descendants(playing.pid)
+    playing.send_signal(ended_by)
+    assert playing.wait(30) != 0
+    for pid in children if ended_by == signal.SIGKILL else ():
+        os.kill(pid, signal.SIGKILL)
+    lines = archive.opened(tmp_path / "day.tgz").lines()
+    assert (
+        lines[0] == f"a day on cpu: {number} of 3 steps are ok; the day was cut, and this is what there was until then"
+    )
+    assert lines[1:] == [f"  {'abc'[number]}: {words}", *(f"  {name}: was not run" for name in "abc"[number + 1 :])]
+
+
+def test_what_a_step_has_started_ends_with_it(tmp_path: Path) -> None:
+    """Also a worker in a session of its own, which no signal to the step's group reaches."""
+    worker = "import time; time.sleep(600)"
+    start = f"subprocess.Popen([sys.executable, '-c', {worker!r}], start_new_session=True)"
+    code = f"import subprocess, sys, time; w = {start}; print(w.pid, flush=True); time.sleep(600)"
+    a_day = day.Day(tmp_path, "cpu", 60)
+    a_day.play(plan("second", code, limit_s=3.0), tmp_path)
+    pid = int((tmp_path / "day" / "texts" / "second.txt").read_text(encoding="utf-8").split()[0])
+    assert gone(pid)
+
+
+def test_no_step_begins_when_the_time_is_over(tmp_path: Path) -> None:
+    a_day = day.Day(tmp_path, "cpu", 2)
+    a_day.play(plan("first", "import time; time.sleep(600)", limit_s=99), tmp_path)
+    assert [step["status"] for step in a_day.journal["steps"]] == ["out-of-time", "not-run", "not-run"]
+    assert "  second: was not run: no time was left" in archive.opened(tmp_path / "day.tgz").lines()
+
+
+def test_a_command_that_is_not_there_is_a_step_that_failed(tmp_path: Path) -> None:
+    a_day = day.Day(tmp_path, "cpu", 60)
+    a_day.play([Step("absent", 20, ("/no/such/program",)), *plan()], tmp_path)
+    assert [step["status"] for step in a_day.journal["steps"]] == ["failed", "ok", "ok", "ok"]
+
+
+def test_the_archive_has_its_limit_and_says_what_it_left_out(tmp_path: Path) -> None:
+    a_day = day.Day(tmp_path, "cpu", 60)
+    run = tmp_path / "day" / "runs" / "one"
+    run.mkdir(parents=True)
+    (run / "samples.parquet").write_bytes(os.urandom(12 * 2**20))
+    (run / "run.json").write_text("{}", encoding="utf-8")
+    a_day.play(plan(), tmp_path)
+    assert (tmp_path / "day.tgz").stat().st_size < 2**20
+    opened = archive.opened(tmp_path / "day.tgz")
+    assert opened.runs == [opened.folder / "runs" / "one"]
+    assert opened.lines()[-1] == "  left out, for want of room: runs/one/samples.parquet"
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_every_step_of_ours_is_a_command_as_it_is_typed(stage: str, tmp_path: Path) -> None:
+    planned = steps(STAGES[stage], tmp_path / "wheels", tmp_path)
+    assert len({step.name for step in planned}) == len(planned)
+    for step in planned:
+        if step.command[1:3] == ("-m", "attnbench") and step.name != "precheck":
+            name, *words = step.command[3:]
+            command(name).make_context(name, words)
+
+
+def test_the_wheels_are_those_that_the_machine_lacks() -> None:
+    names = {requirement.partition(">")[0] for requirement in wanted(REPOSITORY)}
+    assert {"pydantic", "platformdirs", "junitparser"} <= names
+    assert not {"torch", "numpy", "jax[cuda12]"} & names
+
+
+@pytest.mark.parametrize("content", [b"", b"no archive", None])
+def test_what_is_no_archive_is_refused_in_one_line(cli: Cli, tmp_path: Path, content: bytes | None) -> None:
+    file = tmp_path / "day.tgz"
+    if content is None:
+        (tmp_path / "day.json").write_text(json.dumps({"steps": 3}), encoding="utf-8")
+        with tarfile.open(file, "w:gz") as made:
+            made.add(tmp_path / "day.json", "day/day.json")
+    else:
+        file.write_bytes(content)
+    seen = cli("report", str(file), "-o", str(tmp_path / "page"))
+    assert seen.code == 2
+    assert "is no archive of a day of the GPU" in seen.err
+    assert "Traceback" not in seen.err
+
+
+def test_a_report_of_a_day_without_a_run_says_what_became_of_its_steps(cli: Cli, tmp_path: Path) -> None:
+    a_day = day.Day(tmp_path, "cpu", 60)
+    a_day.play(plan("second", "raise SystemExit(2)"), tmp_path)
+    seen = cli("report", str(tmp_path / "day.tgz"), "-o", str(tmp_path / "page"))
+    assert seen.code == 2
+    assert "second: failed with exit status 2" in seen.err
+    assert "no run had begun" in seen.err
+
+
+def test_nothing_is_the_fastest_of_no_runs(tmp_path: Path) -> None:
+    assert fastest(tmp_path, "cuda") == []
