@@ -23,6 +23,7 @@ FILES = (
     "list_",
     "check",
     "explain",
+    "precheck",
     "run",
     "dispatch",
     "best",

@@ -113,6 +113,10 @@ Machine = Annotated[
     str | None, typer.Option("--machine", metavar="ID", help="Another machine than this, or the newest.")
 ]
 
+Architectures = Annotated[
+    Texts, typer.Option("--arch", metavar="SM,SM", help="sm_80, sm_90, sm_100; all without. Repeatable.")
+]
+
 # How long.
 _BUDGET = typer.Option("--budget", help="Wall time, such as 10m.")
 Budget = Annotated[str, _BUDGET]
@@ -132,6 +136,7 @@ WaitOnMachine = Annotated[
 ]
 CellTimeout = Annotated[float, typer.Option("--timeout", help="Seconds for one step of a cell, such as checking it.")]
 RowTimeout = Annotated[float, typer.Option("--timeout", help="Seconds for one row.")]
+KernelTimeout = Annotated[float, typer.Option("--timeout", help="Seconds for one answer about a kernel.")]
 ProbeTimeout = Annotated[float, typer.Option("--timeout", help="Seconds for one probe.")]
 TrialSeconds = Annotated[float, typer.Option("--seconds", help="Wall seconds of one trial, both sides together.")]
 Times = Annotated[
@@ -280,6 +285,7 @@ ImportMachine = Annotated[
 RowsJunit = Annotated[Path | None, typer.Option("--junit", metavar="FILE", help="The rows as JUnit XML besides.")]
 VerdictsJunit = Annotated[Path | None, typer.Option("--junit", metavar="FILE", help="The verdicts as JUnit XML.")]
 VerdictsMarkdown = Annotated[Path | None, typer.Option("--markdown", metavar="FILE", help="The verdicts as Markdown.")]
+PrecheckPage = Annotated[Path | None, typer.Option("-o", "--out", metavar="PAGE", help="The same as a page of HTML.")]
 SemanticsPage = Annotated[bool, typer.Option("--markdown", help="A page such as docs/semantics.md.")]
 Github = Annotated[bool, typer.Option("--github", help="GitHub's step summary and annotations.")]
 

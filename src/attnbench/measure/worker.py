@@ -21,6 +21,7 @@ from attnbench.measure.anchor.serving import Anchoring
 from attnbench.measure.audits.judging import Judging
 from attnbench.measure.bench import Bench
 from attnbench.measure.general import General, classify
+from attnbench.precheck.operations import precheck_operations
 from attnbench.workers.protocol import CRASHED, OK, REASON_LENGTH, WRONG, Done, Reply, Request, decode, encode
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def operations() -> dict[str, Callable[..., Done]]:
 
     checking = plan_operations(backend) | check_operations(backend) | declare_operation(backend)
     measuring = general.operations() | Bench(backend).operations()
-    alone = Judging().operations() | Anchoring().operations()
+    alone = Judging().operations() | Anchoring().operations() | precheck_operations(backend)
     return measuring | checking | conformance_operations(backend) | alone
 
 

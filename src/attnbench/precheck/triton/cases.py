@@ -1,0 +1,110 @@
+"""What an implementation is called with: realistic sizes for machine code, small ones for the interpreter."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from attnbench.agree.cases.by_feature import FULL_DTYPE, check_cases
+from attnbench.attention.needs import with_operands
+from attnbench.attention.problem import Case, Problem
+from attnbench.attention.spec import AttentionSpec
+from attnbench.backends.bind import inputs_of
+
+if TYPE_CHECKING:
+    from attnbench.backends.implementation import Implementation
+
+GPU = "cuda"
+TOKENS, ODD_TOKENS, CACHED = 1024, 1021, 4096
+HEADS = {"B": 2, "Hq": 4, "Hkv": 4}
+# Half a tile, several tiles and one key more: tails of every tile that is in use.
+TAILS = ({"Tq": 259, "S": 259}, {"Tq": 70, "S": 387}, {"Tq": 129, "S": 40})
+TAIL_HEADS = {"B": 1, "Hq": 2, "Hkv": 2, "D": 32}
+INTERPRETED = ("float16", "float32")  # bfloat16 is multiplied wrongly by the interpreter's tl.dot
+# In these nothing is about a kernel's own arithmetic at other sizes, or nothing is about a kernel in 16 bits.
+NOT_COMPILED_FOR = ("sizes", "inputs", "nan_reached", "nan_isolation", "layout", "scale")
+LARGEST = 1 << 19  # B·Hq·Tq·S of a case that the interpreter is asked
+
+
+@dataclass(frozen=True)
+class FeatureCase:
+    """A case and the feature that it is about."""
+
+    feature: str
+    case: Case
+
+
+def launched(implementation: Implementation, dtype: str) -> Iterator[FeatureCase]:
+    """The supported cases of realistic sizes in one dtype, whose launches are recorded."""
+    for each in _sizes(dtype):
+        if (case := _as_claimed(implementation, each)) and _supported(implementation, case.case):
+            yield case
+    for each in _most_demanding(implementation, dtype):
+        sizes = {"Tq": TOKENS, "S": TOKENS, "D": 64, "Dv": 64}
+        yield FeatureCase(each.feature, each.case.with_problem(**sizes))
+
+
+def _sizes(dtype: str) -> Iterator[FeatureCase]:
+    square = {"Tq": TOKENS, "S": TOKENS}
+    odd = {"Tq": ODD_TOKENS, "S": ODD_TOKENS}
+    for sizes in ({**square, "D": 64}, {**square, "D": 128}, {**odd, "D": 64}):
+        for phase in ("forward", "backward"):
+            yield _plain({**HEADS, **sizes}, dtype, phase)
+    yield _plain({**HEADS, "Tq": 1, "S": CACHED, "D": 128}, dtype, "decode")
+
+
+def _plain(sizes: dict[str, int], dtype: str, phase: Any, **spec: Any) -> FeatureCase:
+    problem = replace(Problem.from_dict(dict(sizes)), dtype=dtype)
+    return FeatureCase("sizes", Case(AttentionSpec(**spec), problem, phase, ()))
+
+
+def _most_demanding(implementation: Implementation, dtype: str) -> list[FeatureCase]:
+    """The last supported case of every feature, which has the most besides it."""
+    last: dict[str, FeatureCase] = {}
+    for each in _of_features(implementation, dtype):
+        if each.feature not in NOT_COMPILED_FOR:
+            last[each.feature] = each
+    return list(last.values())
+
+
+def _of_features(implementation: Implementation, dtype: str) -> Iterator[FeatureCase]:
+    """The supported small cases of ``attnbench check`` in one dtype."""
+    for check_case in check_cases(FULL_DTYPE):
+        each = FeatureCase(check_case.feature, check_case.case.with_problem(dtype=dtype))
+        each = _as_claimed(implementation, each)
+        if _small(each.case) and _supported(implementation, each.case):
+            yield each
+
+
+def _as_claimed(implementation: Implementation, each: FeatureCase) -> FeatureCase:
+    """Forward alone where there are no gradients; a backward pass launches its forward too."""
+    if each.case.gradients and not implementation.has_gradients(GPU):
+        return replace(each, case=replace(each.case, phase="forward"))
+    return each
+
+
+def interpreted(implementation: Implementation) -> list[FeatureCase]:
+    """The supported small cases of every feature, in the dtypes that the interpreter computes rightly."""
+    claimed = implementation.capabilities_on(GPU).dtypes
+    cases: list[FeatureCase] = []
+    for dtype in (name for name in INTERPRETED if name in claimed):
+        tails = [_plain({**TAIL_HEADS, **sizes}, dtype, "backward") for sizes in TAILS]
+        causal = {"causal": True, "align": "bottom_right"}
+        tails += [_plain({**TAIL_HEADS, **sizes}, dtype, "backward", **causal) for sizes in TAILS]
+        wanted = [_as_claimed(implementation, each) for each in tails]
+        wanted = [each for each in wanted if _supported(implementation, each.case)]
+        cases += dict.fromkeys((*wanted, *_of_features(implementation, dtype)))
+    return cases
+
+
+def _small(case: Case) -> bool:
+    p = case.problem
+    return p.B * p.Hq * p.Tq * p.S <= LARGEST and p.D <= 256
+
+
+def _supported(implementation: Implementation, case: Case) -> bool:
+    """Whether it is claimed on a GPU. A problem that cannot be drawn so is none."""
+    call = inputs_of(case).call
+    needs = with_operands(call.needs(GPU, gradients=case.gradients), case.problem.operands)
+    return implementation.unsupported(needs) is None
