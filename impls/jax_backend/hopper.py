@@ -1,15 +1,16 @@
-"""``jax/pallas-hopper``: FlashAttention's forward pass for Hopper (Shah 2024), as a kernel in Pallas' Mosaic GPU.
+"""``jax/pallas-hopper``: FlashAttention's forward pass for Hopper (Shah 2024), a kernel in Pallas' Mosaic GPU.
 
-A block has three warpgroups. One copies tiles of keys and values into shared memory (TMA), a few tiles ahead; the two
-others take 64 queries each and multiply on the tensor cores (``wgmma``): Q·Kᵀ, then P·V, with a running maximum, sum
-and output in float32. Barriers say which tile is there, and which may be overwritten. P goes through shared memory, so
-that Pallas' interpreter, which takes no operand of ``wgmma`` from registers, runs the very same kernel on a CPU. That
-shows that it is right and says nothing of its speed. Legend of the shapes in ``attnbench.attention.spec``.
+A block has three warpgroups. One copies tiles of keys and values into shared memory (TMA), some tiles ahead. The two
+others take 64 queries each and multiply on the tensor cores (wgmma): Q·Kᵀ, then P·V, with a running maximum, sum and
+output in float32. Barriers say which tile has come, and which may be overwritten.
+
+Two choices are made so that Pallas' interpreter (``interpreting``) can run this very kernel on a CPU: K comes
+transposed, and P goes through shared memory. Both cost a little time. Legend of the shapes in
+``attnbench.attention.spec``.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -22,193 +23,258 @@ from jax.experimental.pallas import mosaic_gpu as plgpu
 from attnbench.api import AttentionOutput, Capabilities, Limit, Precision, implementation
 
 if TYPE_CHECKING:
-    from jaxtyping import Float
+    from collections.abc import Mapping
+
+    from jaxtyping import Bool, Float, Int, Shaped
 
     from attnbench.api import Call
+
+    Refs = Mapping[str, Any]
 
 # Queries of a warpgroup (the rows of one wgmma), warpgroups that compute, keys of a tile, and tiles on their way.
 ROWS, COMPUTING, KEYS, STAGES = 64, 2, 128, 2
 QUERIES = ROWS * COMPUTING
 # Elements of 16 bits in the 128 bytes by which tiles are swizzled: head sizes are filled up to a multiple of it.
-WIDTH = 64
+WIDTH, SWIZZLE = 64, 128
+# Registers of a thread: the warpgroup that copies gives its own to those that compute.
+FEW, MANY = 40, 232
 # Lower than any logit, and no infinity, of which differences would be NaN.
 LOWEST = -1e38
+WHOLE = "the kernel has no such term in its inner loop"
+IN_REGISTERS = "a warpgroup keeps its part of the output in registers"
 
 
-def shared(*shape: int, dtype: Any) -> Any:
-    """A buffer in shared memory as TMA writes it and wgmma reads it."""
-    return plgpu.SMEM(shape, dtype, transforms=(plgpu.TilingTransform((8, WIDTH)), plgpu.SwizzleTransform(128)))
+def precision(dtype: str) -> Precision:
+    """Logits, softmax and sums in float32; P is rounded to the input's dtype before it meets V."""
+    return Precision(p_cast=dtype, exp_ulp=2.0, tanh_ulp=5.0, flush=True, seen="jax>=0.10,<0.11")
 
 
-def filled(x: Any, rows: int) -> Any:
+CAN = Capabilities(
+    dtypes=("bfloat16", "float16"),
+    devices=("cuda",),
+    causal=True,
+    gqa=True,
+    window=True,
+    softcap=True,
+    lse=True,
+    precision={dtype: precision(dtype) for dtype in ("bfloat16", "float16")},
+    limits=(Limit("D", IN_REGISTERS, at_most=128), Limit("Dv", IN_REGISTERS, at_most=128)),
+    lacks={
+        "float64": "its products are of 16 bits, and its sums float32",
+        "float32": "wgmma would round it to TF32",
+        "cpu": "a CPU has no wgmma; attnbench precheck interprets it",
+        "gradients": "the kernel has no backward pass, and JAX differentiates none of Pallas",
+        "stages": "no (Tq, S) array is ever stored",
+        "nan_isolation": "0 · NaN is NaN in its product of weights and values",
+    }
+    | dict.fromkeys(("mask", "bias", "lengths", "segments", "sinks", "dropout", "slopes"), WHOLE)
+    | dict.fromkeys(("head_scale", "log_n", "batch_offset"), "scale and offset are constants of the kernel"),
+)
+
+
+@implementation("jax/pallas-hopper", CAN)
+def attend(
+    q: Float[Array, "B Hq Tq D"], k: Float[Array, "B Hkv S D"], v: Float[Array, "B Hkv S Dv"], call: Call
+) -> AttentionOutput:
+    """Attend by the kernel; tiles are filled up with zeros."""
+    output, lse = launch(filled(q, QUERIES), filled(k, KEYS).swapaxes(2, 3), filled(v, KEYS), call)
+    queries = q.shape[2]
+    return AttentionOutput(output[:, :, :queries, : v.shape[3]], lse=lse[:, :, :queries] if call.wants("lse") else None)
+
+
+def filled(x: Shaped[Array, "B H T n"], rows: int) -> Shaped[Array, "B H T_full n_full"]:
     """Zeros behind the rows and columns, up to full tiles."""
     return jnp.pad(x, ((0, 0), (0, 0), (0, -x.shape[2] % rows), (0, -x.shape[3] % WIDTH)))
 
 
-def attend(q, k, v, call, interpret=False):
-    global INTERPRET
-    INTERPRET = interpret
-    full = filled(q, QUERIES), filled(k, KEYS).swapaxes(2, 3), filled(v, KEYS)
-    out, lse = launch(*full, call=call, interpret=interpret)
-    n = q.shape[2]
-    return out[:, :, :n, : v.shape[3]], lse[:, :, :n]
-
-
-def launch(q, k, v, *, call: Call, interpret: bool) -> Any:
-    """One block for each batch entry, query head and pair of tiles of queries."""
-    (B, heads, Tq, D), Dv, dtype = q.shape, v.shape[3], q.dtype
-    run: Any = plgpu.kernel(
+def launch(
+    q: Float[Array, "B Hq Tq D"], k: Float[Array, "B Hkv D S"], v: Float[Array, "B Hkv S Dv"], call: Call
+) -> tuple[Float[Array, "B Hq Tq Dv"], Float[Array, "B Hq Tq"]]:
+    """One block for each batch entry, query head and ``QUERIES`` queries."""
+    batch, heads, queries, width = q.shape
+    value_width, dtype = v.shape[3], q.dtype
+    scratch = {
+        "q_tile": tiles(COMPUTING, ROWS, width, dtype=dtype),
+        "k_tile": tiles(STAGES, width, KEYS, dtype=dtype),
+        "v_tile": tiles(STAGES, KEYS, value_width, dtype=dtype),
+        "p_tile": tiles(COMPUTING, ROWS, KEYS, dtype=dtype),
+        "lse_tile": plgpu.SMEM((COMPUTING, ROWS), jnp.float32),
+        "q_came": plgpu.Barrier(num_barriers=COMPUTING),
+        "k_came": plgpu.Barrier(num_barriers=STAGES),
+        "v_came": plgpu.Barrier(num_barriers=STAGES),
+        "k_read": plgpu.Barrier(num_arrivals=COMPUTING, num_barriers=STAGES),
+        "v_read": plgpu.Barrier(num_arrivals=COMPUTING, num_barriers=STAGES),
+    }
+    if width != value_width:  # else the output takes the place of the queries
+        scratch["output_tile"] = tiles(COMPUTING, ROWS, value_width, dtype=dtype)
+    launched: Any = plgpu.kernel(
         partial(kernel, call=call),
-        out_type=[jax.ShapeDtypeStruct((B, heads, Tq, Dv), dtype), jax.ShapeDtypeStruct((B, heads, Tq), jnp.float32)],
-        scratch_types={
-            "q_tile": shared(COMPUTING, ROWS, D, dtype=dtype),
-            "k_tile": shared(STAGES, D, KEYS, dtype=dtype),
-            "v_tile": shared(STAGES, KEYS, Dv, dtype=dtype),
-            "p_tile": shared(COMPUTING, ROWS, KEYS, dtype=dtype),
-            "o_tile": shared(COMPUTING, ROWS, Dv, dtype=dtype),
-            "lse_tile": plgpu.SMEM((COMPUTING, ROWS), jnp.float32),
-            "q_there": plgpu.Barrier(num_barriers=COMPUTING),
-            "k_there": plgpu.Barrier(num_barriers=STAGES),
-            "v_there": plgpu.Barrier(num_barriers=STAGES),
-            "k_free": plgpu.Barrier(num_arrivals=COMPUTING, num_barriers=STAGES),
-            "v_free": plgpu.Barrier(num_arrivals=COMPUTING, num_barriers=STAGES),
-        },
-        grid=(heads, Tq // QUERIES, B),
+        out_type=[
+            jax.ShapeDtypeStruct((batch, heads, queries, value_width), dtype),
+            jax.ShapeDtypeStruct((batch, heads, queries), jnp.float32),
+        ],
+        scratch_types=scratch,
+        grid=(heads, queries // QUERIES, batch),
         grid_names=("head", "queries", "batch"),
         num_threads=COMPUTING + 1,
         thread_name="warpgroup",
-        interpret=plgpu_interpret() if interpret else None,
+        kernel_name="attention",
     )
-    return run(q, k, v)
+    output, lse = launched(q, k, v)
+    return output, lse
 
-def plgpu_interpret(**kw):
-    from jax._src.pallas.mosaic_gpu.interpret.params import InterpretGPUParams
-    return InterpretGPUParams(**kw)
 
-def reached(first: Array, tiles: int, call: Call) -> tuple[Array | int, Array | int]:
+def tiles(*shape: int, dtype: Any) -> Any:
+    """Buffers in shared memory, laid out as TMA writes and wgmma reads them."""
+    laid_out = (plgpu.TilingTransform((8, WIDTH)), plgpu.SwizzleTransform(SWIZZLE))
+    return plgpu.SMEM(shape, dtype, transforms=laid_out)
+
+
+def kernel(q: Any, k: Any, v: Any, output: Any, lse: Any, *, call: Call, **scratch: Any) -> None:
+    """The rows of one block. A warpgroup computes or copies."""
+    who = lax.axis_index("warpgroup")
+    batch, head = lax.axis_index("batch"), lax.axis_index("head")
+    first = lax.axis_index("queries") * QUERIES
+    begin, end = reached(first, k.shape[3] // KEYS, call)
+
+    @pl.when(who == COMPUTING)
+    def _copying() -> None:
+        plgpu.set_max_registers(FEW, action="decrease")
+        kv_head = lax.div(head, jnp.int32(call.sizes.group))
+        copy_tiles(k.at[batch, kv_head], v.at[batch, kv_head], begin, end, scratch)
+
+    @pl.when(who < COMPUTING)
+    def _computing() -> None:
+        plgpu.set_max_registers(MANY, action="increase")
+        mine, rows = at_slot(scratch, who), pl.ds(first + who * ROWS, ROWS)
+        plgpu.copy_gmem_to_smem(q.at[batch, head, rows], mine["q_tile"], mine["q_came"])
+        plgpu.barrier_wait(mine["q_came"])
+        summed = over_tiles(first + who * ROWS, begin, end, output.shape[3], call, scratch, mine)
+        store(summed, output.at[batch, head, rows], lse.at[batch, head, rows], mine)
+
+
+def at_slot(scratch: Refs, who: Array) -> dict[str, Any]:
+    """The part of a warpgroup in what each of them has for itself."""
+    return {
+        name: scratch[name].at[who]
+        for name in ("q_tile", "p_tile", "lse_tile", "output_tile", "q_came")
+        if name in scratch
+    }
+
+
+def reached(first: Array, count: int, call: Call) -> tuple[Array, Array]:
     """The tiles of keys, from one to before another, that the queries of a block can reach."""
     left, right = call.spec.window or (None, None)
-    right = right if not call.spec.causal else 0 if right is None else min(right, 0)
-    begin, end = jnp.int32(0), jnp.int32(tiles)
+    if call.spec.causal:
+        right = 0 if right is None else min(right, 0)
+    begin, end = jnp.int32(0), jnp.int32(count)
     if left is not None:
-        begin = jnp.clip(lax.div(first + call.offset - left, jnp.int32(KEYS)), 0, tiles)
+        begin = jnp.clip(lax.div(first + call.offset - left, jnp.int32(KEYS)), 0, count)
     if right is not None:
-        end = jnp.clip(lax.div(first + QUERIES + call.offset + right + KEYS - 1, jnp.int32(KEYS)), 0, tiles)
+        end = jnp.clip(lax.div(first + QUERIES + call.offset + right + KEYS - 1, jnp.int32(KEYS)), 0, count)
     return begin, jnp.maximum(begin, end)
 
 
-def kernel(q, k, v, o, lse, *, call, **s):
-    who = lax.axis_index("warpgroup")
-    first = lax.axis_index("queries") * QUERIES
-    begin, end = reached(first, k.shape[3] // KEYS, call)
-    at = lax.axis_index("batch"), lax.axis_index("head")
+def copy_tiles(k: Any, v: Any, begin: Array, end: Array, scratch: Refs) -> None:
+    """Each tile in turn, as soon as both warpgroups have read the one that lay in its place."""
 
-    @pl.when(who < COMPUTING)
-    def _():
-        compute(q, o, lse, at, first + who * ROWS, begin, end, who, s, call)
-
-    @pl.when(who == COMPUTING)
-    def _():
-        fetch(k, v, at, begin, end, s, call)
-
-
-def fetch(k, v, at, begin, end, s, call):
-    plgpu.set_max_registers(40, action="decrease")
-    batch, head = at
-    kv_head = lax.div(head, jnp.int32(call.sizes.group))
+    def wait_until_read(tile: Array) -> Array:
+        slot = lax.rem(tile - begin, jnp.int32(STAGES))
+        plgpu.barrier_wait(scratch["k_read"].at[slot])
+        plgpu.barrier_wait(scratch["v_read"].at[slot])
+        return slot
 
     @pl.loop(begin, end)
-    def _(tile):
-        slot = lax.rem(tile - begin, jnp.int32(STAGES))
-        keys = pl.ds(tile * KEYS, KEYS)
-
+    def _each(tile: Array) -> None:
         @pl.when(tile - begin >= STAGES)
-        def _():
-            plgpu.barrier_wait(s["k_free"].at[slot])
-            plgpu.barrier_wait(s["v_free"].at[slot])
-        plgpu.copy_gmem_to_smem(k.at[batch, kv_head, :, keys], s["k_tile"].at[slot], s["k_there"].at[slot])
-        plgpu.copy_gmem_to_smem(v.at[batch, kv_head, keys], s["v_tile"].at[slot], s["v_there"].at[slot])
+        def _overwriting() -> None:
+            wait_until_read(tile)
+
+        slot, keys = lax.rem(tile - begin, jnp.int32(STAGES)), pl.ds(tile * KEYS, KEYS)
+        plgpu.copy_gmem_to_smem(k.at[:, keys], scratch["k_tile"].at[slot], scratch["k_came"].at[slot])
+        plgpu.copy_gmem_to_smem(v.at[keys], scratch["v_tile"].at[slot], scratch["v_came"].at[slot])
 
     @pl.loop(jnp.maximum(begin, end - STAGES), end)
-    def _(tile):
-        slot = lax.rem(tile - begin, jnp.int32(STAGES))
-        plgpu.barrier_wait(s["k_free"].at[slot])
-        plgpu.barrier_wait(s["v_free"].at[slot])
+    def _last(tile: Array) -> None:
+        wait_until_read(tile)
 
 
-def compute(q, o, lse, at, first, begin, end, who, s, call):
-    plgpu.set_max_registers(232, action="increase")
-    batch, head = at
-    q_tile, p_tile, o_tile, lse_tile = (s[n].at[who] for n in ("q_tile", "p_tile", "o_tile", "lse_tile"))
-    plgpu.copy_gmem_to_smem(q.at[batch, head, pl.ds(first, ROWS)], q_tile, s["q_there"].at[who])
-    plgpu.barrier_wait(s["q_there"].at[who])
-    Dv = o.shape[3]
-    i = first + iota(jnp.int32, (ROWS, KEYS), 0, layout=plgpu.Layout.WGMMA) + call.offset
-    j = iota(jnp.int32, (ROWS, KEYS), 1, layout=plgpu.Layout.WGMMA)
+def over_tiles(
+    first: Array, begin: Array, end: Array, width: int, call: Call, scratch: Refs, mine: Refs
+) -> tuple[Float[Array, " rows"], Float[Array, " rows"], Float[Array, "rows Dv"]]:
+    """The running maximum, sum and output of a warpgroup's queries, over the tiles of keys."""
+    place = first + call.offset + plgpu.broadcasted_iota(jnp.int32, (ROWS, KEYS), 0, layout=plgpu.Layout.WGMMA)
+    key = plgpu.broadcasted_iota(jnp.int32, (ROWS, KEYS), 1, layout=plgpu.Layout.WGMMA)
 
-    def step(tile, state):
+    def step(tile: Array, state: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
         largest, total, output = state
         slot = lax.rem(tile - begin, jnp.int32(STAGES))
-        plgpu.barrier_wait(s["k_there"].at[slot])
-
-        def scores(acc):
-            plgpu.wgmma(acc, q_tile, s["k_tile"].at[slot])
-            return acc[...]
-        x = pl.run_scoped(scores, plgpu.ACC((ROWS, KEYS), jnp.float32))
-        plgpu.barrier_arrive(s["k_free"].at[slot])
-        x = x * call.scale
+        plgpu.barrier_wait(scratch["k_came"].at[slot])
+        s = product(mine["q_tile"], scratch["k_tile"].at[slot], KEYS) * call.scale
+        plgpu.barrier_arrive(scratch["k_read"].at[slot])
         if call.spec.softcap is not None:
-            x = call.spec.softcap * jnp.tanh(x / call.spec.softcap)
-        ok = allowed(i, tile * KEYS + j, call)
-        x = jnp.where(ok, x, LOWEST)
-        now = jnp.maximum(largest, x.max(axis=1))
-        p = jnp.where(ok, jnp.exp(x - across(now, KEYS)), 0.0)
+            s = call.spec.softcap * jnp.tanh(s / call.spec.softcap)
+        allowed = allowed_pairs(place, tile * KEYS + key, call)
+        s = jnp.where(allowed, s, LOWEST)
+        now = jnp.maximum(largest, s.max(axis=1))
+        terms = jnp.where(allowed, jnp.exp(s - across(now, KEYS)), 0.0)
         before = jnp.exp(largest - now)
-        p_tile[...] = p.astype(p_tile.dtype)
+        mine["p_tile"][...] = terms.astype(mine["p_tile"].dtype)
         plgpu.commit_smem()
-        plgpu.barrier_wait(s["v_there"].at[slot])
+        plgpu.barrier_wait(scratch["v_came"].at[slot])
+        sums = product(mine["p_tile"], scratch["v_tile"].at[slot], width)
+        plgpu.barrier_arrive(scratch["v_read"].at[slot])
+        return now, total * before + terms.sum(axis=1), output * across(before, width) + sums
 
-        def sums(acc):
-            plgpu.wgmma(acc, p_tile, s["v_tile"].at[slot])
-            return acc[...]
-        more = pl.run_scoped(sums, plgpu.ACC((ROWS, Dv), jnp.float32))
-        plgpu.barrier_arrive(s["v_free"].at[slot])
-        return now, total * before + p.sum(axis=1), output * across(before, Dv) + more
+    start = constant(LOWEST), constant(0.0), plgpu.layout_cast(jnp.zeros((ROWS, width)), plgpu.Layout.WGMMA)
+    summed: tuple[Array, Array, Array] = lax.fori_loop(begin, end, step, start)
+    return summed
 
-    start = rows(LOWEST), rows(0.0), laid(jnp.full((ROWS, Dv), 0.0, jnp.float32), plgpu.Layout.WGMMA)
-    largest, total, output = lax.fori_loop(begin, end, step, start)
+
+def store(summed: tuple[Array, Array, Array], output: Any, lse: Any, mine: Refs) -> None:
+    """Divide by the sum, and copy to the GPU's memory by way of shared memory."""
+    largest, total, sums = summed
     some = total > 0
     divisor = jnp.where(some, total, 1.0)
-    o_tile[...] = (output / across(divisor, Dv)).astype(o_tile.dtype)
-    lse_tile[...] = jnp.where(some, largest + jnp.log(divisor), -jnp.inf)
+    staged = mine.get("output_tile", mine["q_tile"])
+    staged[...] = (sums / across(divisor, sums.shape[1])).astype(staged.dtype)
+    mine["lse_tile"][...] = jnp.where(some, largest + jnp.log(divisor), -jnp.inf)
     plgpu.commit_smem()
-    plgpu.copy_smem_to_gmem(o_tile, o.at[batch, head, pl.ds(first, ROWS)])
-    plgpu.copy_smem_to_gmem(lse_tile, lse.at[batch, head, pl.ds(first, ROWS)])
+    plgpu.copy_smem_to_gmem(staged, output)
+    plgpu.copy_smem_to_gmem(mine["lse_tile"], lse)
     plgpu.wait_smem_to_gmem(0)
 
 
-INTERPRET = False
-def laid(x, layout):
-    return x if INTERPRET else plgpu.layout_cast(x, layout)
+def product(a: Any, b: Any, columns: int) -> Float[Array, "rows columns"]:
+    """The product of two tiles in shared memory, in float32."""
 
-def iota(dtype, shape, axis, layout):
-    return lax.broadcasted_iota(dtype, shape, axis) if INTERPRET else plgpu.broadcasted_iota(dtype, shape, axis, layout=layout)
+    def multiplied(sums: Any) -> Any:
+        plgpu.wgmma(sums, a, b)
+        return sums[...]
 
-def rows(value):
-    return laid(jnp.full((ROWS,), value, jnp.float32), plgpu.Layout.WGMMA.reduce(1))
-
-
-def across(x, width):
-    return lax.broadcast_in_dim(x, (ROWS, width), [0])
+    result: Array = pl.run_scoped(multiplied, plgpu.ACC((ROWS, columns), jnp.float32))
+    return result
 
 
-def allowed(p, j, call):
+def constant(value: float) -> Float[Array, " rows"]:
+    """The same number for each row, laid out as the sums of wgmma's rows are."""
+    laid_out: Array = plgpu.layout_cast(jnp.full((ROWS,), value, jnp.float32), plgpu.Layout.WGMMA.reduce(1))
+    return laid_out
+
+
+def across(x: Float[Array, " rows"], columns: int) -> Float[Array, "rows columns"]:
+    """The number of each row in all of its columns."""
+    return lax.broadcast_in_dim(x, (ROWS, columns), [0])
+
+
+def allowed_pairs(p: Int[Array, "rows keys"], j: Int[Array, "rows keys"], call: Call) -> Bool[Array, "rows keys"]:
+    """Which keys the queries may attend; none of those that fill the last tile."""
     left, right = call.spec.window or (None, None)
-    ok = j < call.sizes.S
+    allowed = j < call.sizes.S
     if call.spec.causal:
-        ok &= j <= p
+        allowed &= j <= p
     if left is not None:
-        ok &= j >= p - left
+        allowed &= j >= p - left
     if right is not None:
-        ok &= j <= p + right
-    return ok
+        allowed &= j <= p + right
+    return allowed
