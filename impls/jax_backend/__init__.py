@@ -14,7 +14,7 @@ BACKEND = BackendInfo(
         ("nn-cudnn", "nn"),
         ("fused", "fused"),
         ("pallas", "kernel"),
-        ("pallas-hopper", "hopper"),
+        ("pallas-hopper", "gpu.hopper"),
     ),
     about={
         "naive": "the formula in jax.numpy; every feature",

@@ -22,4 +22,23 @@ def precheck_operations(backend: Callable[[], Backend]) -> dict[str, Callable[..
 
         return OK, None, machine_code(backend(), impl, files, arch, dtype)
 
-    return {"precheck_machine": precheck_machine}
+    def precheck_lowered(impl: str, files: list[str], dtype: str) -> Done:
+        """What the framework lowers of an implementation in one dtype."""
+        from attnbench.precheck.lowering import lowered
+
+        return OK, None, lowered(backend(), impl, files, dtype)
+
+    def precheck_interpretable(impl: str, files: list[str]) -> Done:
+        """The cases that the framework's own interpreter is asked."""
+        from attnbench.precheck.interpreting import interpretable
+
+        return OK, None, interpretable(backend(), impl, files)
+
+    def precheck_interpreted(impl: str, files: list[str], case: str) -> Done:
+        """One of them."""
+        from attnbench.precheck.interpreting import interpreted
+
+        return OK, None, interpreted(backend(), impl, files, case)
+
+    every = {"precheck_machine": precheck_machine, "precheck_lowered": precheck_lowered}
+    return {**every, "precheck_interpretable": precheck_interpretable, "precheck_interpreted": precheck_interpreted}

@@ -46,7 +46,9 @@ def watch(regions: Regions, programs: Programs) -> Iterator[None]:
     with ExitStack() as stack:
         convert = _converting(interpreter, regions)
         stack.enter_context(mock.patch.object(interpreter, "_implicit_cvt", convert))
-        stack.enter_context(mock.patch.object(interpreter.GridExecutor, "__call__", _executing(interpreter, regions, programs)))
+        stack.enter_context(
+            mock.patch.object(interpreter.GridExecutor, "__call__", _executing(interpreter, regions, programs))
+        )
         for name, method in _memory(interpreter, regions).items():
             stack.enter_context(mock.patch.object(interpreter.InterpreterBuilder, name, method))
         stack.enter_context(_poisoning(regions))

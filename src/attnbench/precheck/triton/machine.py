@@ -73,7 +73,9 @@ def _compiled(launch: Launch, arch: str) -> CompiledVariant:
     how = {"num_warps": settings.num_warps, "num_stages": settings.num_stages, "grid": launch.grid}
     try:
         source = compiler.ASTSource(launch.kernel, launch.signature, launch.constexprs, launch.attributes)
-        made = compiler.compile(source, target=targets.GPUTarget("cuda", sm.capability, WARP), options=settings.__dict__)
+        made = compiler.compile(
+            source, target=targets.GPUTarget("cuda", sm.capability, WARP), options=settings.__dict__
+        )
     except Exception as error:  # noqa: BLE001  (whatever a compiler raises is why there is no machine code)
         why = _why(error)
         return CompiledVariant(

@@ -19,7 +19,10 @@ from attnbench.attention.arrays import Array
 SLOT_BITS = 44
 FIRST_SLOT = 16  # real addresses have 47 bits
 PAGE = 4096
-FLOAT_POISON, OTHER_POISON = 0xFF, 0xA5  # bytes of memory that was asked for and not yet written: NaN, and a large integer
+FLOAT_POISON, OTHER_POISON = (
+    0xFF,
+    0xA5,
+)  # bytes of memory that was asked for and not yet written: NaN, and a large integer
 READ, WRITE, ATOMIC = "read", "write", "atomic"
 OUT_OF_BOUNDS, UNINITIALISED, RACE = "out of bounds", "uninitialised", "race"
 
@@ -231,7 +234,9 @@ class Regions:
             region = self._region_of(int(flat[1:][unlike][0]))
             if region is not None:
                 where = region.index(int(flat[1:][unlike][0]) - region.base)
-                what = f"program {self._grid_index} stores two values at once to {region.name} {_shape(region)} at {where}"
+                what = (
+                    f"program {self._grid_index} stores two values at once to {region.name} {_shape(region)} at {where}"
+                )
                 self._add(RACE, region.name, what, int(unlike.sum()))
 
     def _region_of(self, address: int) -> Region | None:
