@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from attnbench.commands import options
 from attnbench.commands.given import check_positive, drop_ins, split
-from attnbench.errors import NothingSelectedError, check_known
+from attnbench.errors import EXIT_OK, NothingSelectedError, check_known
 from attnbench.show.console import document, say, set_quiet, show
 
 NOBODY = "no implementation here claims cuda; name one, or a file of yours: attnbench precheck --impls FILE"
@@ -22,6 +22,7 @@ def precheck(
     arch: options.Architectures = None,
     out: options.PrecheckPage = None,
     timeout: options.KernelTimeout = 300.0,
+    roofline: options.Roofline = None,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -38,15 +39,54 @@ def precheck(
         from attnbench.results.store import check_output
 
         check_output("--out", out, drop_ins(files))
+    foretold = _foretold(roofline) if roofline is not None else {}
+    if foretold and not impls and not files:
+        if as_json:
+            document({"rows": [], "parts": [], "exit_code": EXIT_OK, **foretold})
+        else:
+            show(_roofline_text(foretold["roofline"]))
+        raise typer.Exit(EXIT_OK)
     names = _names(impls or [], files or [], timeout)
     question = PrecheckQuestion(names, [str(file.resolve()) for file in files or []], archs or ARCHITECTURES, timeout)
     say(f"prechecking {len(names)} implementation{'s' * (len(names) != 1)} for {', '.join(question.archs)}")
     answer = prechecked(question, lambda row: say(line_of(row)))
     if as_json:
-        document(answer.to_dict())
+        document({**answer.to_dict(), **foretold})
     else:
-        show(text(answer))
+        show("\n\n".join([text(answer), *(_roofline_text(value) for value in foretold.values())]))
     raise typer.Exit(answer.exit_code)
+
+
+def _foretold(name: str) -> dict[str, Any]:
+    """What the peaks of a named GPU leave every case of the suite ``gpu``, for the document."""
+    from attnbench.backends import discover
+    from attnbench.measure.clock.named import foretold, named_device
+
+    device = named_device(name)
+    cases = discover.suite("gpu").cases()
+    rows = foretold(((" ".join(str(level) for level in point.values() if level), case) for point, case in cases), device)
+    return {"roofline": {"device": device.to_dict(), "cases": [row.to_dict() for row in rows]}}
+
+
+def _roofline_text(told: dict[str, Any]) -> str:
+    """The same as a table."""
+    from attnbench.show.console import table
+    from attnbench.show.units import seconds
+
+    device, heads = told["device"], ("case of suite gpu", "TFLOP", "MB", "FLOP/B", "at least", "by")
+    rows = [
+        [
+            row["label"],
+            f"{row['flops'] / 1e12:.3g}",
+            f"{row['min_bytes'] / 1e6:.4g}",
+            f"{row['intensity']:.3g}",
+            seconds(row["least_s"]),
+            row["limit"],
+        ]
+        for row in told["cases"]
+    ]
+    said = f"{device['name']}: {device['model']}, by its data sheet. A floor: no kernel is faster, and none is as fast."
+    return f"{said}\n{table(heads, rows)}\nSource: {device['source']}"
 
 
 def _names(impls: list[str], files: list[Path], timeout_s: float) -> tuple[str, ...]:
