@@ -1,14 +1,117 @@
-"""The part for kernels in Triton, asked of workers: what is launched, compiled, interpreted."""
+"""The part for kernels in Triton, asked of workers: what is launched, as machine code and in the interpreter."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import importlib.util
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
 
+from attnbench.backends import discover
+from attnbench.errors import pip_install
+from attnbench.precheck.interpreter_rows import interpreter_rows, offset_rows
+from attnbench.precheck.machine_rows import machine_rows
 from attnbench.precheck.question import PrecheckQuestion
-from attnbench.precheck.rows import PrecheckRow
+from attnbench.precheck.rows import KernelRow, PartRow, PrecheckRow
+from attnbench.workers.process import Setting
+from attnbench.workers.processors import at_once
+from attnbench.workers.protocol import Reply
+from attnbench.workers.session import Session
+
+TRITON = "triton"
+# The two modes of Triton, each in processes of its own; fused multiply-adds are what a GPU does.
+COMPILER = {"TRITON_INTERPRET": "0"}
+INTERPRETER = {"TRITON_INTERPRET": "1"}
+FUSED = "TRITON_DEFAULT_FP_FUSION"
+DTYPES = ("float16", "bfloat16", "float32")
+
+Part = TypeVar("Part")
 
 
 def triton_kernels(impl: str, question: PrecheckQuestion) -> Iterator[PrecheckRow]:
-    """Rows about every kernel of Triton's that an implementation launches."""
-    del impl, question
-    yield from ()
+    """Rows about every kernel of Triton's that an implementation launches; none where it launches none."""
+    if not _may_launch(impl, question.files):
+        return
+    if importlib.util.find_spec(TRITON) is None:
+        reason = f"{TRITON} is not installed: {pip_install(TRITON, TRITON)}"
+        yield from (KernelRow(impl, None, arch, "unknown", compiled=False, reason=reason) for arch in question.archs)
+        return
+    if reason := discover.backend(impl.partition("/")[0]).why_missing():
+        yield PartRow(impl, "launches", "unknown", reason=reason)
+        return
+    compiled = _machine_code(impl, question)
+    rows = machine_rows(impl, compiled)
+    yield from rows
+    if any(isinstance(row, KernelRow) for row in rows):
+        yield from _in_the_interpreter(impl, question)
+
+
+def _may_launch(impl: str, files: Sequence[str]) -> bool:
+    """Whether it is worth asking: of what is announced, a backend of Triton's; of files, those that name Triton."""
+    card = discover.backend(impl.partition("/")[0])
+    if impl in discover.implementation_names():
+        return TRITON in (card.requires, *card.also)
+    paths = [file for path in map(Path, files) for file in ([path] if path.is_file() else sorted(path.glob("*.py")))]
+    return any(TRITON in file.read_text("utf-8", "replace") for file in paths)
+
+
+def _machine_code(impl: str, question: PrecheckQuestion) -> list[tuple[str, str, Reply]]:
+    """For every architecture and dtype what a worker answers."""
+    asked = [(arch, dtype) for arch in question.archs for dtype in DTYPES]
+
+    def ask(session: Session, pair: tuple[str, str]) -> Reply:
+        return session.ask("precheck_machine", impl=impl, files=list(question.files), arch=pair[0], dtype=pair[1])
+
+    replies = _asked(impl, question, COMPILER, asked, ask)
+    return [(arch, dtype, reply) for (arch, dtype), reply in zip(asked, replies, strict=True)]
+
+
+def _in_the_interpreter(impl: str, question: PrecheckQuestion) -> Iterator[PrecheckRow]:
+    """Numbers and memory of every case, and addresses of large calls."""
+    files = list(question.files)
+    with _session(impl, question, INTERPRETER) as session:
+        plan = session.ask("precheck_cases", impl=impl, files=files)
+    if not plan.ok:
+        yield PartRow(impl, "numerics", "lost", reason=plan.reason)
+        return
+    cases: list[dict[str, Any]] = plan.value["cases"]
+    if not cases:
+        yield PartRow(impl, "numerics", "unknown", reason=plan.value["why"])
+        yield PartRow(impl, "memory", "unknown", reason=plan.value["why"])
+
+    def ask(session: Session, case: dict[str, Any]) -> Reply:
+        return session.ask("precheck_case", impl=impl, files=files, case=case["case"], orders=case["orders"])
+
+    yield from interpreter_rows(impl, cases, _asked(impl, question, INTERPRETER, cases, ask), plan.value["left_out"])
+    large: list[dict[str, Any]] = plan.value["large"]
+
+    def ask_large(session: Session, case: dict[str, Any]) -> Reply:
+        return session.ask("precheck_offsets", impl=impl, files=files, sizes=case)
+
+    yield from offset_rows(impl, large, _asked(impl, question, INTERPRETER, large, ask_large))
+
+
+def _session(impl: str, question: PrecheckQuestion, mode: dict[str, str]) -> Session:
+    environment = {FUSED: os.environ.get(FUSED, "1"), **mode}
+    return Session(impl.partition("/")[0], question.timeout_s, Setting(environment=environment))
+
+
+def _asked(
+    impl: str,
+    question: PrecheckQuestion,
+    mode: dict[str, str],
+    parts: Sequence[Part],
+    ask: Callable[[Session, Part], Reply],
+) -> list[Reply]:
+    """The answers in order, of several processes at a time, each for its share of the questions."""
+    count = min(len(parts), at_once(threads=1, most=None))
+
+    def share(first: int) -> list[Reply]:
+        with _session(impl, question, mode) as session:
+            return [ask(session, part) for part in parts[first::count]]
+
+    with ThreadPoolExecutor(max(count, 1)) as pool:
+        shares = list(pool.map(share, range(count)))
+    return [shares[number % count][number // count] for number in range(len(parts))]

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from attnbench.backends import discover
 from attnbench.workers.protocol import OK, Done
 
 if TYPE_CHECKING:
@@ -21,6 +19,32 @@ def precheck_operations(backend: Callable[[], Backend]) -> dict[str, Callable[..
         from attnbench.precheck.triton.recorded import machine_code
 
         return OK, None, machine_code(backend(), impl, files, arch, dtype)
+
+    def precheck_cases(impl: str, files: list[str]) -> Done:
+        """The cases that the interpreter is asked, and the large calls; ``left_out`` says what is claimed besides."""
+        from attnbench.precheck.triton.plan import interpreter_plan
+
+        return OK, None, interpreter_plan(impl, files)
+
+    def precheck_case(impl: str, files: list[str], case: str, orders: int) -> Done:
+        """One case in the interpreter: its numbers and its memory."""
+        from attnbench.precheck.triton.watched import watched
+
+        return OK, None, watched(backend(), impl, files, case, orders)
+
+    def precheck_offsets(impl: str, files: list[str], sizes: dict[str, Any]) -> Done:
+        """The addresses of one large call."""
+        from attnbench.precheck.triton.offsets import offsets
+
+        found = offsets(backend(), impl, files, sizes["sizes"], sizes["dtype"], gradients=sizes["gradients"])
+        return OK, None, found
+
+    operations = (precheck_machine, precheck_cases, precheck_case, precheck_offsets)
+    return {operation.__name__: operation for operation in operations} | _of_frameworks(backend)
+
+
+def _of_frameworks(backend: Callable[[], Backend]) -> dict[str, Callable[..., Done]]:
+    """What frameworks are asked that lower a call for a GPU, or interpret it."""
 
     def precheck_lowered(impl: str, files: list[str], dtype: str) -> Done:
         """What the framework lowers of an implementation in one dtype."""
@@ -40,5 +64,5 @@ def precheck_operations(backend: Callable[[], Backend]) -> dict[str, Callable[..
 
         return OK, None, interpreted(backend(), impl, files, case)
 
-    every = {"precheck_machine": precheck_machine, "precheck_lowered": precheck_lowered}
-    return {**every, "precheck_interpretable": precheck_interpretable, "precheck_interpreted": precheck_interpreted}
+    operations = (precheck_lowered, precheck_interpretable, precheck_interpreted)
+    return {operation.__name__: operation for operation in operations}

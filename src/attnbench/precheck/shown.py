@@ -8,6 +8,7 @@ from attnbench.precheck.rows import KernelRow, PartRow, Prechecked, PrecheckRow
 from attnbench.show.console import table
 
 ABSENT = "–"
+WORST = ("lost", "wrong", "unknown", "ok")
 SAID = {"ok": "ok", "wrong": "WRONG", "unknown": "not known", "lost": "LOST"}
 
 
@@ -22,16 +23,16 @@ def line_of(row: PrecheckRow) -> str:
 
 
 def text(answer: Prechecked) -> str:
-    """All of it, for a terminal."""
-    parts = []
+    """All of it, for a terminal: both tables, then what is wrong and what nobody knows, each with its reason."""
+    texts = []
     if answer.rows:
-        parts.append(_machine_code(answer.rows))
+        texts.append(_machine_code(answer.rows))
     if answer.parts:
-        parts.append(_rest(answer.parts))
-    wrong = [line_of(row).strip() for row in answer.every if row.status in ("wrong", "lost")]
-    if wrong:
-        parts.append("\n".join(wrong))
-    return "\n\n".join([*parts, _sum(answer)])
+        texts.append(_rest(answer.parts))
+    for statuses in (("wrong", "lost"), ("unknown",)):
+        lines = [line_of(row).strip() for row in answer.every if row.status in statuses]
+        texts += ["\n".join(lines)] if lines else []
+    return "\n\n".join([*texts, _sum(answer)])
 
 
 def _machine_code(rows: Sequence[KernelRow]) -> str:
@@ -49,8 +50,31 @@ def _cells(row: KernelRow) -> list[str]:
 
 
 def _rest(rows: Sequence[PartRow]) -> str:
-    cells = [[row.impl, row.part, row.subject or ABSENT, SAID[row.status], row.reason or ""] for row in rows]
-    return table(("implementation", "part", "about", "answer", "why"), cells)
+    """A line for each part of each implementation."""
+    grouped: dict[tuple[str, str], list[PartRow]] = {}
+    for row in rows:
+        grouped.setdefault((row.impl, row.part), []).append(row)
+    return table(("implementation", "part", "answer", "what"), [_line(*key, some) for key, some in grouped.items()])
+
+
+def _line(impl: str, part: str, rows: Sequence[PartRow]) -> list[str]:
+    status = next(status for status in WORST if any(row.status == status for row in rows))
+    wrong = [row for row in rows if row.status == status]
+    about = ", ".join(dict.fromkeys(row.subject for row in wrong if row.subject))
+    if len(wrong) == len(rows) and status == "ok":
+        return [impl, part, SAID[status], _what(rows)]
+    return [impl, part, SAID[status], about or (wrong[0].reason or "")]
+
+
+def _what(rows: Sequence[PartRow]) -> str:
+    """What is right: the largest error ratio of numbers, the count of subjects, or the reason that one row gives."""
+    ratios = [ratio for row in rows for ratio in (row.detail.get("error_ratio") or {}).values()]
+    if ratios:
+        cases = sum(row.detail["cases"] for row in rows)
+        return f"{cases} cases of {len(rows)} features, largest error ratio {max(ratios):.2f}"
+    if len(rows) == 1 and rows[0].reason:
+        return rows[0].reason
+    return ", ".join(row.subject for row in rows if row.subject)
 
 
 def _sum(answer: Prechecked) -> str:

@@ -24,7 +24,7 @@ TAIL_HEADS = {"B": 1, "Hq": 2, "Hkv": 2, "D": 32}
 INTERPRETED = ("float16", "float32")  # bfloat16 is multiplied wrongly by the interpreter's tl.dot
 # In these nothing is about a kernel's own arithmetic at other sizes, or nothing is about a kernel in 16 bits.
 NOT_COMPILED_FOR = ("sizes", "inputs", "nan_reached", "nan_isolation", "layout", "scale")
-LARGEST = 1 << 19  # B·Hq·Tq·S of a case that the interpreter is asked
+LARGEST, LARGEST_HEAD = 1 << 19, 256  # B·Hq·Tq·S and D of a case that the interpreter is asked
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ def interpreted(implementation: Implementation) -> list[FeatureCase]:
 
 def _small(case: Case) -> bool:
     p = case.problem
-    return p.B * p.Hq * p.Tq * p.S <= LARGEST and p.D <= 256
+    return p.B * p.Hq * p.Tq * p.S <= LARGEST and p.D <= LARGEST_HEAD
 
 
 def _supported(implementation: Implementation, case: Case) -> bool:

@@ -103,8 +103,7 @@ def _read(launch: Launch, made: Any, arch: str, how: dict[str, Any]) -> Compiled
     faults = [*_too_much(metadata, arch), *_grid(launch.grid)]
     if spills:
         faults.append(f"it spills registers: {spills} bytes are stored to memory and loaded again")
-    if products and not there:
-        faults += _without_tensor_cores(products)
+    faults += _without_tensor_cores(products, there)
     fits = metadata.shared <= sm.block_shared_bytes
     full = occupancy(arch, metadata.num_warps, registers, metadata.shared) if fits else None
     return CompiledVariant(
@@ -165,15 +164,17 @@ def _products(ttir: str) -> list[Product]:
     ]
 
 
-def _without_tensor_cores(products: Sequence[Product]) -> list[str]:
-    """Why tensor cores were to be expected; exact products of float32 have none."""
+def _without_tensor_cores(products: Sequence[Product], there: Sequence[str]) -> list[str]:
+    """Where tensor cores were to be expected and are not used; exact products of float32 have none."""
+    if any(product.widened and product.exact for product in products):
+        return ["it widens 16-bit matrices to float32 before it multiplies them, and so has no tensor cores there"]
+    if there:
+        return []
     narrow = sorted({product.dtype for product in products if product.dtype.startswith(NARROW)})
     if narrow:
         return [f"it multiplies matrices of {', '.join(narrow)} without tensor cores"]
     if any(product.dtype == "f32" and not product.exact for product in products):
         return ["it multiplies matrices in TF32 without tensor cores"]
-    if any(product.widened for product in products):
-        return ["it widens 16-bit matrices to float32 before it multiplies them, and so has no tensor cores"]
     return []
 
 

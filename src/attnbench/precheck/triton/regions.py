@@ -255,7 +255,8 @@ class Regions:
                 continue
             here = wanted & (flat >> np.uint64(SLOT_BITS) == slot)
             offsets = flat[here].astype(np.int64) - region.base
-            untouched = (region.shadow.writer[offsets] == 0) & (region.shadow.atomic[offsets] == 0)
+            # An atomic operation that asks now is no earlier one.
+            untouched = (region.shadow.writer[offsets] == 0) & np.isin(region.shadow.atomic[offsets], (0, self.program))
             poison = int.from_bytes(bytes([region.shadow.poison]) * bits.dtype.itemsize, "little")
             unwritten = untouched & (bits[here] == poison)
             if unwritten.any():

@@ -14,7 +14,7 @@ from attnbench.agree.judge.run_once import Ran
 from attnbench.agree.judge.selection import SHARE, choose, with_selected_cotangents
 from attnbench.attention.oracle import Evaluated
 from attnbench.backends import discover
-from attnbench.backends.bind import Binding, bind, inputs_of
+from attnbench.backends.bind import Binding, Inputs, bind, inputs_of
 from attnbench.errors import is_refusal, refusal_of
 from attnbench.precheck.triton.architectures import MULTIPROCESSORS
 from attnbench.precheck.triton.cases import GPU
@@ -31,7 +31,7 @@ REASON = 300
 ORDER = "order"
 
 
-def watched(backend: Backend, impl: str, files: list[str], text: str) -> dict[str, Any]:
+def watched(backend: Backend, impl: str, files: list[str], text: str, orders: int = len(ORDERS)) -> dict[str, Any]:
     """``status``, ``reason`` and ``error_ratio`` of the numbers, and ``faults`` of the memory, with its ``notes``."""
     with standing_in(ARCHITECTURE, no_time):
         implementation = discover.load_implementation(impl, files)
@@ -40,21 +40,17 @@ def watched(backend: Backend, impl: str, files: list[str], text: str) -> dict[st
         selection = choose(inputs.call, case.problem.seed, SHARE)
         inputs = with_selected_cotangents(inputs, selection)
         binding = bind(backend, implementation, inputs, "cpu")
-        answers, regions = {}, {}
+        answers, regions, written = {}, {}, list[str]()
         try:
-            for order in ORDERS:
+            for order in ORDERS[:orders]:
                 regions[order] = Regions()
                 answers[order] = _once(binding, regions[order], order)
-                if regions[order].faults:
+                written = _written(backend, binding, inputs)
+                if regions[order].faults or written:
                     break
         except Exception as error:  # noqa: BLE001  (a kernel may raise anything)
             return _raised(error) | _of_memory(regions)
     first = answers[FORWARD]
-    written = [
-        name
-        for name, array in binding.native.arrays().items()
-        if backend.to_numpy(array).tobytes() != inputs.arrays()[name].tobytes()
-    ]
     evaluated = Evaluated(*inputs.qkv, inputs.call, selection.rows, selection.pairs)
     judged = Answered(inputs, selection, evaluated, Ran(first.output, first.grads, written))
     precision = held(implementation, inputs.call.dtype, GPU).precision
@@ -73,6 +69,13 @@ def watched(backend: Backend, impl: str, files: list[str], text: str) -> dict[st
 def no_time(_call: Any, *_: Any, **__: Any) -> tuple[float, float, float]:
     """In place of a benchmark of the autotuner: nothing is called, and the first configuration is taken."""
     return (1.0, 1.0, 1.0)
+
+
+def _written(backend: Backend, binding: Binding, inputs: Inputs) -> list[str]:
+    """The inputs that are no longer what they were."""
+    given = inputs.arrays()
+    arrays = binding.native.arrays()
+    return [name for name, array in arrays.items() if backend.to_numpy(array).tobytes() != given[name].tobytes()]
 
 
 def _once(binding: Binding, regions: Regions, order: str) -> Any:

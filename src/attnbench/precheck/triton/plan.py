@@ -1,0 +1,35 @@
+"""What the interpreter is asked of an implementation: small cases, and calls that are too large for any memory here."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from attnbench.agree.cases.case_text import case_text
+from attnbench.backends import discover
+from attnbench.precheck.triton.cases import GPU, interpreted
+from attnbench.precheck.triton.interpreted import ORDERS
+from attnbench.precheck.triton.offsets import large_calls
+from attnbench.precheck.triton.standin import standing_in
+from attnbench.precheck.triton.watched import ARCHITECTURE, no_time
+
+BFLOAT16 = "bfloat16 is not interpreted: Triton's interpreter multiplies it wrongly in tl.dot"
+NO_CASE = "no case in float16 or float32 is claimed"
+
+
+def interpreter_plan(impl: str, files: list[str]) -> dict[str, Any]:
+    """``cases`` and ``large`` calls, what is ``left_out``, and ``why`` where there is nothing to ask.
+
+    Programs run in several orders in the first case of each feature and dtype; in the others, whose memory is watched
+    as well, in one.
+    """
+    with standing_in(ARCHITECTURE, no_time):
+        implementation = discover.load_implementation(impl, files)
+    cases, seen = [], set()
+    for each in interpreted(implementation):
+        dtype = each.case.problem.dtype
+        first = (each.feature, dtype) not in seen
+        seen.add((each.feature, dtype))
+        orders = len(ORDERS) if first else 1
+        cases.append({"feature": each.feature, "dtype": dtype, "case": case_text(each.case), "orders": orders})
+    left_out = BFLOAT16 if "bfloat16" in implementation.capabilities_on(GPU).dtypes else ""
+    return {"cases": cases, "large": large_calls(implementation), "left_out": left_out, "why": f"{NO_CASE}: {BFLOAT16}"}

@@ -1,0 +1,1 @@
+"""Kernels in Triton, right ones and planted faults, prechecked without a GPU."""
