@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 # What PyTorch says of a kernel that looks at values, where there are none.
-NEEDS_VALUES = re.compile(r"cannot be called on meta tensors|data-dependent")
+NEEDS_VALUES = re.compile(r"cannot be called on meta tensors|data-dependent|FlexAttention is only supported on")
 
 
 class Adapter(Backend):
@@ -158,8 +158,8 @@ class Adapter(Backend):
         try:
             result = run()
         except RuntimeError as error:
-            if NEEDS_VALUES.search(str(error)):
-                msg = f"PyTorch tells shapes without values, and it reads one ({str(error).splitlines()[0]})"
+            if said := NEEDS_VALUES.search(str(error)):
+                msg = f"PyTorch cannot tell it from tensors without values ({said[0]} …)"
                 raise UnsupportedError(msg) from error
             raise
         finally:

@@ -52,7 +52,7 @@ def test_who_is_named_is_measured_and_nothing_is_left_out() -> None:
     plan = make_plan(["smoke"], patterns=["torch/chunked"], probe=False)
     assert plan.implementations() == ("torch/chunked",)
     assert plan.left_out == ()
-    assert len(make_plan(["smoke"], patterns=["*"], probe=False).implementations()) == 41
+    assert len(make_plan(["smoke"], patterns=["*"], probe=False).implementations()) == 42
 
 
 def test_smoke_on_a_gpu_measures_the_kernels_of_the_gpu() -> None:

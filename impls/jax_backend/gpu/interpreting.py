@@ -7,6 +7,9 @@ are told by vector clocks; wgmma and copies back to the GPU's memory have no clo
 
 from __future__ import annotations
 
+import logging
+import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -15,6 +18,8 @@ from jax._src.pallas.mosaic_gpu import core
 from jax._src.pallas.mosaic_gpu.interpret import gpu_callbacks, params
 from jax.interpreters import mlir
 
+# The exit status of a process that was ended so.
+RAISED = 70
 WATCHED = params.InterpretGPUParams(detect_races=True, out_of_bounds_reads="raise", uninitialized_memory="nan")
 
 
@@ -30,12 +35,27 @@ def raced() -> bool:
     return found is not None and bool(found.races_found)
 
 
+class Ending(logging.Handler):
+    """Ends the process when a warpgroup has raised: the others would wait for it at a barrier for ever."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print what was raised, as the last line of the process."""
+        raised = record.exc_info[1] if record.exc_info else None
+        what = f"{type(raised).__name__}: {' '.join(str(raised).split())}" if raised else record.getMessage()
+        sys.stderr.write(f"raised in the interpreter: {what}\n")
+        sys.stderr.flush()
+        os._exit(RAISED)
+
+
 @contextmanager
 def interpreting() -> Iterator[Callable[[], bool]]:
     """Whatever is traced within it is interpreted; what it gives tells whether the last kernel had a race."""
     add_layouts()
+    callbacks, ending = logging.getLogger("jax._src.callback"), Ending(logging.ERROR)
+    callbacks.addHandler(ending)
     try:
         with params.force_gpu_interpret_mode(WATCHED):
             yield raced
     finally:
+        callbacks.removeHandler(ending)
         gpu_callbacks.reset_gpu_interpret_mode_state()

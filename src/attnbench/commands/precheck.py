@@ -61,10 +61,12 @@ def _foretold(name: str) -> dict[str, Any]:
     """What the peaks of a named GPU leave every case of the suite ``gpu``, for the document."""
     from attnbench.backends import discover
     from attnbench.measure.clock.named import foretold, named_device
+    from attnbench.suite.kinds import TimedSuite
 
-    device = named_device(name)
-    cases = discover.suite("gpu").cases()
-    rows = foretold(((" ".join(str(level) for level in point.values() if level), case) for point, case in cases), device)
+    device, suite = named_device(name), discover.suite("gpu")
+    assert isinstance(suite, TimedSuite)  # noqa: S101  (what it is)
+    cases = [(" ".join(str(level) for level in point.values() if level), case) for point, case in suite.cases()]
+    rows = foretold(cases, device)
     return {"roofline": {"device": device.to_dict(), "cases": [row.to_dict() for row in rows]}}
 
 

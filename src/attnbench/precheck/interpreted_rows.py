@@ -15,6 +15,8 @@ from attnbench.workers.session import Session
 THREADS = 16
 BACKENDS = ("jax",)
 MOSAIC = "a kernel of Mosaic GPU"
+# How a process begins its last line whose kernel read beyond an array, or used a barrier wrongly.
+RAISED = "raised in the interpreter: "
 WATCHED = "reads within arrays, nothing read that nobody wrote, all barriers waited for"
 
 
@@ -41,7 +43,8 @@ def mosaic_kernels(impl: str, question: PrecheckQuestion, kernels: Sequence[str]
 
 def rows_of(impl: str, told: Sequence[dict[str, Any]]) -> Iterator[PartRow]:
     """What the interpreter showed of every case, as two rows."""
-    lost = [each for each in told if "result" not in each]
+    raised = [each for each in told if RAISED in str(each["reason"])]
+    lost = [each for each in told if "result" not in each and each not in raised]
     results = [each for each in told if "result" in each]
     wrong = [each for each in results if each["result"]["status"] != "ok"]
     raced = [each for each in results if each["raced"]]
@@ -55,12 +58,16 @@ def rows_of(impl: str, told: Sequence[dict[str, Any]]) -> Iterator[PartRow]:
         yield PartRow(
             impl, "numerics", status, "interpreter", f"{first['feature']}: {why}; case {first['case']}", detail
         )
-    else:
+    elif results:
         most = f", the largest error {detail['error_ratio']:.2g} of its bound" if ratios else ""
         yield PartRow(
-            impl, "numerics", "ok", "interpreter", f"{len(told)} cases, {len(features)} features{most}", detail
+            impl, "numerics", "ok", "interpreter", f"{len(results)} cases, {len(features)} features{most}", detail
         )
-    if raced:
+    if raised:
+        what = str(raised[0]["reason"]).partition(RAISED)[2]
+        why = f"raised in {raised[0]['feature']}: {what}; case {raised[0]['case']}"
+        yield PartRow(impl, "memory", "wrong", "interpreter", why, detail)
+    elif raced:
         why = f"a race in {raced[0]['feature']}: two warpgroups, and no barrier between; case {raced[0]['case']}"
         yield PartRow(impl, "memory", "wrong", "interpreter", why, detail)
     elif not lost and not wrong:

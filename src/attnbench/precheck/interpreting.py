@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING, Any
 from attnbench.agree.cases.case_text import case_from_text, case_text
 from attnbench.agree.check.boundaries import judge_case
 from attnbench.backends import discover
+from attnbench.backends.bind import inputs_of
+from attnbench.errors import AttnbenchError
 from attnbench.precheck.lowering import claimed_dtypes, supported_cases
 
 if TYPE_CHECKING:
+    from attnbench.attention.problem import Case
     from attnbench.backends.backend import Backend
 
 # Each step of a kernel is a call of Python: the last case of each feature has the most besides it.
@@ -33,10 +36,20 @@ def interpretable(backend: Backend, impl: str, files: list[str]) -> dict[str, An
             n = inputs.call.sizes
             small = n.B * n.Hq * n.Tq * n.S <= MOST_PAIRS and max(n.D, n.Dv) <= MOST_WIDTH
             if small and each.feature not in LEFT_OUT:
-                last[each.feature] = case_text(each.case)
+                last[each.feature] = case_text(_of_one(each.case))
         wanted = last if number == 0 else dict(list(last.items())[-1:])
         cases += [{"feature": feature, "case": case} for feature, case in wanted.items()]
     return {"cases": cases}
+
+
+def _of_one(case: Case) -> Case:
+    """The same for one batch entry, where that is a case too: each block of a grid takes a second or more."""
+    try:
+        one = case.with_problem(B=1)
+        inputs_of(one)
+    except AttnbenchError:
+        return case
+    return one
 
 
 def interpreted(backend: Backend, impl: str, files: list[str], case: str) -> dict[str, Any]:
