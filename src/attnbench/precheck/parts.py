@@ -15,7 +15,7 @@ from attnbench.precheck.rows import PartRow, Prechecked, PrecheckRow
 
 Part = Callable[[str, PrecheckQuestion], Iterable[PrecheckRow]]
 PARTS: tuple[Part, ...] = (triton_kernels, lowered_programs)
-NOTHING = "no part of the precheck is about it: it launches no kernel of Triton's"
+NOTHING = "no part of the precheck is about it: it claims no GPU, and launches no kernel of Triton's"
 
 
 def precheck(
