@@ -14,6 +14,7 @@ BACKEND = BackendInfo(
         ("nn-cudnn", "nn"),
         ("fused", "fused"),
         ("pallas", "kernel"),
+        ("pallas-hopper", "gpu.hopper"),
     ),
     about={
         "naive": "the formula in jax.numpy; every feature",
@@ -22,10 +23,11 @@ BACKEND = BackendInfo(
         "nn-cudnn": "jax.nn.dot_product_attention by cuDNN; 16-bit",
         "fused": "learned scores in one expression, fused by XLA",
         "pallas": "a kernel in Pallas; interpreted on the CPU",
+        "pallas-hopper": "a kernel in Pallas for Hopper; TMA and wgmma",
     },
     devices={
         **dict.fromkeys(("naive", "blocked", "nn-xla", "fused", "pallas"), ("cpu", "cuda")),
-        "nn-cudnn": ("cuda",),
+        **dict.fromkeys(("nn-cudnn", "pallas-hopper"), ("cuda",)),
     },
     environment={
         # XLA's CPU client sizes its pool of `tf_XLAEigen` threads by PJRT_NPROC, in older releases by NPROC, else by

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from jaxtyping import Float, Shaped
 
     from attnbench.api import Call, Implementation
-    from attnbench.api.backends import Learner, Model, Optimiser
+    from attnbench.api.backends import Learner, Lowered, Model, Optimiser
 
 # More than the L2 cache of any GPU; JAX does not tell its size.
 FLUSHED_BYTES = 256 * 2**20
@@ -102,12 +102,32 @@ class Adapter(Backend):
         d_lse: Float[jax.Array, "B Hq Tq"] | None = None,
     ) -> Bound:
         """Compile ahead of time: the arrays of the call are arguments, the rest of it is constant."""
-        constant = call.with_arrays(dict.fromkeys(call.arrays()) | {"params": {}})
-        if d_output is None:
-            return _compiled(lambda a: _forward(implementation, constant, a), arguments(q, k, v, call))
-        step = _autodiff if implementation.vjp is None else _own_backward
-        given = arguments(q, k, v, call, d_output, d_lse)
-        return _compiled(lambda a, d: step(implementation, constant, a, **d), given)
+        return _compiled(*_traced(implementation, q, k, v, call, d_output, d_lse))
+
+    def lowered(
+        self,
+        implementation: Implementation,
+        q: Float[Array, "B Hq Tq D"],
+        k: Float[Array, "B Hkv S D"],
+        v: Float[Array, "B Hkv S Dv"],
+        call: Call,
+        *,
+        device: str,
+        d_output: Float[Array, "B Hq Tq Dv"] | None = None,
+        d_lse: Float[Array, "B Hq Tq"] | None = None,
+    ) -> Lowered:
+        """See ``gpu/exporting.py``."""
+        from attnbench.impls.jax_backend.gpu.exporting import exported
+
+        return exported(*_traced(implementation, q, k, v, call, d_output, d_lse), device)
+
+    def interpreting(self) -> AbstractContextManager[Callable[[], bool]] | None:
+        """See ``gpu/interpreting.py``; ``None`` where this JAX has no such interpreter."""
+        try:
+            from attnbench.impls.jax_backend.gpu import interpreting
+        except ImportError:
+            return None
+        return interpreting.interpreting()
 
     def settings(self) -> Hashable:
         """JAX's settings, as this thread sees them: what is compiled under one is no use under another."""
@@ -225,6 +245,17 @@ def arguments(q: Any, k: Any, v: Any, call: Call, d_output: Any = None, d_lse: A
     if "scale" in arrays and not _in_doubles(q, call):
         arrays["scale"] = arrays["scale"].astype(np.float32)
     return (arrays,) if d_output is None else (arrays, {"d_output": d_output, "d_lse": d_lse})
+
+
+def _traced(
+    implementation: Implementation, q: Any, k: Any, v: Any, call: Call, d_output: Any, d_lse: Any
+) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+    """What is traced, and what it is called with: the arrays of the call are arguments, the rest of it is constant."""
+    constant = call.with_arrays(dict.fromkeys(call.arrays()) | {"params": {}})
+    if d_output is None:
+        return lambda a: _forward(implementation, constant, a), arguments(q, k, v, call)
+    step = _autodiff if implementation.vjp is None else _own_backward
+    return lambda a, d: step(implementation, constant, a, **d), arguments(q, k, v, call, d_output, d_lse)
 
 
 def _in_doubles(q: Any, call: Call) -> bool:

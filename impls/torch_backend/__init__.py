@@ -48,8 +48,8 @@ BACKEND = BackendInfo(
         "flex": "PyTorch's flex_attention, compiled; forward",
     },
     devices={
-        **dict.fromkeys(("naive", "sdpa", "sdpa-math", "sdpa-flash", "chunked"), ("cpu", "cuda")),
-        **dict.fromkeys(("blocked", "mha", "mha-weights", "mha-fast", "compiled", "flex"), ("cpu",)),
+        **dict.fromkeys(("naive", "sdpa", "sdpa-math", "sdpa-flash", "chunked", "compiled", "flex"), ("cpu", "cuda")),
+        **dict.fromkeys(("blocked", "mha", "mha-weights", "mha-fast"), ("cpu",)),
         **dict.fromkeys(("sdpa-efficient", "sdpa-cudnn"), ("cuda",)),
     },
     # OpenMP and MKL read the variables that every backend gets; TORCH_NUM_THREADS does not exist.

@@ -14,8 +14,8 @@ import threadpoolctl
 import torch
 from torch import Tensor
 
-from attnbench.api import Array, AttentionOutput
-from attnbench.api.backends import Backend, Bound, as_output
+from attnbench.api import Array, AttentionOutput, UnsupportedError
+from attnbench.api.backends import Backend, Bound, Lowered, as_output
 from attnbench.impls.torch_backend import ceilings, device_clock, strides
 from attnbench.impls.torch_backend.autograd import Autograd, Qkv
 
@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 
     from attnbench.api import Call, Implementation
     from attnbench.api.backends import Learner, Model, Optimiser, Stopwatch
+
+
+# What PyTorch says of a kernel that looks at values, where there are none.
+NEEDS_VALUES = re.compile(r"cannot be called on meta tensors|data-dependent|FlexAttention is only supported on")
 
 
 class Adapter(Backend):
@@ -125,6 +129,46 @@ class Adapter(Backend):
         compiled.close()
         return replace(bound, trace_s=compiled.trace_s, compile_s=compiled.compile_s)
 
+    def lowered(
+        self,
+        implementation: Implementation,
+        q: Float[Array, "B Hq Tq D"],
+        k: Float[Array, "B Hkv S D"],
+        v: Float[Array, "B Hkv S Dv"],
+        call: Call,
+        *,
+        device: str,
+        d_output: Float[Array, "B Hq Tq Dv"] | None = None,
+        d_lse: Float[Array, "B Hq Tq"] | None = None,
+    ) -> Lowered:
+        """Shapes and dtypes by way of ``meta``, whose tensors have no memory.
+
+        A build without CUDA knows no fake tensors on a GPU: the first one that is indexed or differentiated raises.
+        """
+        del device
+        meta = {
+            name: _on_meta(array) for name, array in (("d_output", d_output), ("d_lse", d_lse)) if array is not None
+        }
+        if implementation.compiled:
+            traced = torch.compile(implementation.attend, backend="eager", fullgraph=True, dynamic=False)
+            implementation = replace(implementation, attend=traced, compiled=False)
+        run = _eager(implementation, gradients=d_output is not None).on(
+            *map(_on_meta, (q, k, v)), call.map_arrays(_on_meta), **meta
+        )
+        try:
+            result = run()
+        except RuntimeError as error:
+            if said := NEEDS_VALUES.search(str(error)):
+                msg = f"PyTorch cannot tell it from tensors without values ({said[0]} …)"
+                raise UnsupportedError(msg) from error
+            raise
+        finally:
+            torch.compiler.reset()
+        output, gradients = (result, {}) if d_output is None else result
+        arrays = dict(output.items()) | {f"d_{name}": tensor for name, tensor in gradients.items()}
+        told = {name: (tuple(tensor.shape), str(tensor.dtype).split(".")[1]) for name, tensor in arrays.items()}
+        return Lowered(told, "PyTorch's meta device")
+
     def settings(self) -> Hashable:
         """What is compiled in, or would be compiled for again: threads, and how exact and repeatable products are."""
         return (
@@ -219,6 +263,11 @@ class Adapter(Backend):
     def kernel_time_s(self, run: Callable[[], Any], device: str) -> float | None:
         """CUPTI's sum, through torch's profiler."""
         return device_clock.kernel_time_s(run) if device == "cuda" else None
+
+
+def _on_meta(array: Shaped[Array, " *axes"]) -> Shaped[Tensor, " *axes"]:
+    """A tensor like this, without memory."""
+    return torch.empty(array.shape, dtype=getattr(torch, array.dtype.name), device="meta")
 
 
 def _eager(implementation: Implementation, *, gradients: bool) -> Bound:

@@ -40,6 +40,11 @@ HIDDEN = {"cpu": 1 << 19, "cuda": 1 << 24}
 SCORES = {"cpu": 1 << 18, "cuda": 1 << 24}
 
 
+def kind_of(device: torch.device) -> str:
+    """The CPU, or a GPU; tensors without memory (``meta``) stand for a GPU."""
+    return "cpu" if device.type == "cpu" else "cuda"
+
+
 @dataclass(frozen=True)
 class RowsOfHeads:
     """Some queries of one head, or all of several heads, and the keys that they see."""
@@ -184,7 +189,7 @@ def buffer_for(
     if units is None:
         return query.new_empty(0)
     row = key.shape[1] * key.shape[2]
-    return query.new_empty(min(max(HIDDEN[query.device.type], row), query.shape[0] * query.shape[2] * row))
+    return query.new_empty(min(max(HIDDEN[kind_of(query.device)], row), query.shape[0] * query.shape[2] * row))
 
 
 def layer_of(
@@ -258,7 +263,7 @@ def attend(
         queries=q.shape[2],
         keys=k.shape[2],
         units=1 if units is None else units.shape[-1],
-        device=q.device.type,
+        device=kind_of(q.device),
         scale=1.0 if call.spec.unscaled else call.scale,
         offset=call.offset if call.spec.causal else None,
     )

@@ -187,6 +187,7 @@ def test_versions_and_the_cpu_without_a_device_peak(framework: str) -> None:
         "jax/naive",
         "jax/nn-xla",
         "jax/nn-cudnn",
+        "jax/pallas-hopper",
     ),
 )
 def test_the_gpu_agrees_with_the_oracle(name: str) -> None:

@@ -9,6 +9,7 @@ Both are compiled into Inductor's C++ template for CPUs. Legend of the shapes in
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -66,12 +67,27 @@ CAN = Capabilities(
         "dropout": INSIDE,
         "log_n": "a score_mod sees one score, and not how many keys there are",
         "nan_isolation": "0 · NaN is NaN in the product with V",
-        "cuda": "its code for a GPU was not tried",
     },
 )
 
 
-@implementation("torch/flex", CAN, compiled=True)
+def template_on_gpu(dtype: str) -> Precision:
+    """The template in Triton keeps scores and sums in float32, and rounds P to the input's dtype before it meets V."""
+    return Precision(p_cast=dtype, exp_ulp=2.0, seen=SEEN)
+
+
+# Forward, as on the CPU: what its functions say is the same. Its exponential is Triton's exp2.
+ON_GPU = replace(
+    CAN,
+    devices=("cuda",),
+    precision={"float32": Precision(exp_ulp=2.0, seen=SEEN)} | {d: template_on_gpu(d) for d in ("bfloat16", "float16")},
+    lacks=CAN.lacks
+    | {"float64": "the template in Triton takes float32 and 16 bits"}
+    | dict.fromkeys(("gradients", "lse"), "what it returns on a GPU besides was never tried"),
+)
+
+
+@implementation("torch/flex", CAN, on={"cuda": ON_GPU}, compiled=True)
 def attend(
     q: Float[Tensor, "B Hq Tq D"], k: Float[Tensor, "B Hkv S D"], v: Float[Tensor, "B Hkv S Dv"], call: Call
 ) -> Float[Tensor, "B Hq Tq Dv"]:

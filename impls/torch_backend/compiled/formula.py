@@ -32,6 +32,7 @@ MOST_BLOCKS, LEAST_ROWS = 8, 256
 CAN = Capabilities(
     scores=("dot", "general", "additive", "concat", "cosine"),
     dtypes=("float64", "float32", "bfloat16", "float16"),
+    devices=("cpu", "cuda"),
     causal=True,
     gqa=True,
     mask=True,
@@ -51,7 +52,6 @@ CAN = Capabilities(
     lacks={
         "stages": "it is about what is fused and never stored",
         "nan_isolation": "0 · NaN is NaN in the product with V",
-        "cuda": "its code for a GPU was not tried",
     },
 )
 

@@ -43,6 +43,19 @@ class Bound:
     detail: Mapping[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Lowered:
+    """What a framework makes of a call for a device that is not there, with nothing computed.
+
+    ``arrays`` are the shape and the dtype of every array that it would return, by name, gradients as ``d_q``;
+    ``kernels`` the kernels that the program calls, where it names any; ``by`` is how the framework was asked.
+    """
+
+    arrays: Mapping[str, tuple[tuple[int, ...], str]]
+    by: str
+    kernels: tuple[str, ...] = ()
+
+
 class Stopwatch(ABC):
     """A device's own clock: marks that are queued with the work, and read when it is done."""
 
@@ -130,6 +143,33 @@ class Backend(ABC):
         """
         del layout
         return native
+
+    def lowered(
+        self,
+        implementation: Implementation,
+        q: Any,
+        k: Any,
+        v: Any,
+        call: Call,
+        *,
+        device: str,
+        d_output: Any = None,
+        d_lse: Any = None,
+    ) -> Lowered:
+        """What becomes of a call on arrays like these (NumPy) on ``device``, which need not be there.
+
+        Raises ``UnsupportedError`` where the framework cannot tell.
+        """
+        del implementation, q, k, v, call, d_output, d_lse
+        msg = f"{self.name} tells nothing of a call for {device} before it is made"
+        raise UnsupportedError(msg)
+
+    def interpreting(self) -> AbstractContextManager[Callable[[], bool]] | None:
+        """Within it kernels for a GPU run on the CPU, watched; what it gives tells whether the last had a race.
+
+        ``None`` where the framework has no such interpreter.
+        """
+        return None
 
     def settings(self) -> Hashable:
         """What a user has set in the framework that is compiled in: what was bound under other settings is no use."""

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from attnbench.commands import options
 from attnbench.commands.given import check_positive, drop_ins, split
-from attnbench.errors import NothingSelectedError, check_known
+from attnbench.errors import EXIT_OK, NothingSelectedError, check_known
 from attnbench.show.console import document, say, set_quiet, show
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ def precheck(
     arch: options.Architectures = None,
     out: options.PrecheckPage = None,
     timeout: options.KernelTimeout = 300.0,
+    roofline: options.Roofline = None,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -44,6 +45,13 @@ def precheck(
 
         check_report_extra("attnbench precheck --out")
         check_output("--out", out, drop_ins(files))
+    foretold = _foretold(roofline) if roofline is not None else {}
+    if foretold and not impls and not files:
+        if as_json:
+            document({"rows": [], "parts": [], "exit_code": EXIT_OK, **foretold})
+        else:
+            show(_roofline_text(foretold["roofline"]))
+        raise typer.Exit(EXIT_OK)
     names = _names(impls or [], files or [], timeout)
     question = PrecheckQuestion(names, [str(file.resolve()) for file in files or []], archs or ARCHITECTURES, timeout)
     say(f"prechecking {len(names)} implementation{'s' * (len(names) != 1)} for {', '.join(question.archs)}")
@@ -51,9 +59,9 @@ def precheck(
     if out is not None:
         _write(answer, question.archs, out)
     if as_json:
-        document(answer.to_dict())
+        document({**answer.to_dict(), **foretold})
     else:
-        show(text(answer))
+        show("\n\n".join([text(answer), *(_roofline_text(value) for value in foretold.values())]))
     raise typer.Exit(answer.exit_code)
 
 
@@ -65,6 +73,40 @@ def _write(answer: Prechecked, archs: Sequence[str], out: Path) -> None:
 
     write_whole(out, prechecked_page(sentence(answer), archs, tables(answer), remarks(answer)))
     say(f"the page is {out}")
+
+
+def _foretold(name: str) -> dict[str, Any]:
+    """What the peaks of a named GPU leave every case of the suite ``gpu``, for the document."""
+    from attnbench.backends import discover
+    from attnbench.measure.clock.named import foretold, named_device
+    from attnbench.suite.kinds import TimedSuite
+
+    device, suite = named_device(name), discover.suite("gpu")
+    assert isinstance(suite, TimedSuite)  # noqa: S101  (what it is)
+    cases = [(" ".join(str(level) for level in point.values() if level), case) for point, case in suite.cases()]
+    rows = foretold(cases, device)
+    return {"roofline": {"device": device.to_dict(), "cases": [row.to_dict() for row in rows]}}
+
+
+def _roofline_text(told: dict[str, Any]) -> str:
+    """The same as a table."""
+    from attnbench.show.console import table
+    from attnbench.show.units import seconds
+
+    device, heads = told["device"], ("case of suite gpu", "TFLOP", "MB", "FLOP/B", "at least", "by")
+    rows = [
+        [
+            row["label"],
+            f"{row['flops'] / 1e12:.3g}",
+            f"{row['min_bytes'] / 1e6:.4g}",
+            f"{row['intensity']:.3g}",
+            seconds(row["least_s"]),
+            row["limit"],
+        ]
+        for row in told["cases"]
+    ]
+    said = f"{device['name']}: {device['model']}, by its data sheet. A floor: no kernel is faster, and none is as fast."
+    return f"{said}\n{table(heads, rows)}\nSource: {device['source']}"
 
 
 def _names(impls: list[str], files: list[Path], timeout_s: float) -> tuple[str, ...]:

@@ -40,4 +40,29 @@ def precheck_operations(backend: Callable[[], Backend]) -> dict[str, Callable[..
         return OK, None, found
 
     operations = (precheck_machine, precheck_cases, precheck_case, precheck_offsets)
+    return {operation.__name__: operation for operation in operations} | _of_frameworks(backend)
+
+
+def _of_frameworks(backend: Callable[[], Backend]) -> dict[str, Callable[..., Done]]:
+    """What frameworks are asked that lower a call for a GPU, or interpret it."""
+
+    def precheck_lowered(impl: str, files: list[str], dtype: str) -> Done:
+        """What the framework lowers of an implementation in one dtype."""
+        from attnbench.precheck.lowering import lowered
+
+        return OK, None, lowered(backend(), impl, files, dtype)
+
+    def precheck_interpretable(impl: str, files: list[str]) -> Done:
+        """The cases that the framework's own interpreter is asked."""
+        from attnbench.precheck.interpreting import interpretable
+
+        return OK, None, interpretable(backend(), impl, files)
+
+    def precheck_interpreted(impl: str, files: list[str], case: str) -> Done:
+        """One of them."""
+        from attnbench.precheck.interpreting import interpreted
+
+        return OK, None, interpreted(backend(), impl, files, case)
+
+    operations = (precheck_lowered, precheck_interpretable, precheck_interpreted)
     return {operation.__name__: operation for operation in operations}

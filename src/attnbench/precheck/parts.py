@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from attnbench.precheck.kernels import triton_kernels
+from attnbench.precheck.lowered_rows import lowered_programs
 from attnbench.precheck.question import PrecheckQuestion
 from attnbench.precheck.rows import PartRow, Prechecked, PrecheckRow
 
 Part = Callable[[str, PrecheckQuestion], Iterable[PrecheckRow]]
-PARTS: tuple[Part, ...] = (triton_kernels,)
-NOTHING = "no part of the precheck is about it: it launches no kernel of Triton's"
+PARTS: tuple[Part, ...] = (triton_kernels, lowered_programs)
+NOTHING = "no part of the precheck is about it: it claims no GPU, and launches no kernel of Triton's"
 
 
 def precheck(

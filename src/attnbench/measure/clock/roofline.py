@@ -156,7 +156,7 @@ def columns(case: Case, median_s: float | None, known: Ceilings | None) -> dict[
     if not median_s:
         return row
     row["flop_rate"] = done.flops / median_s
-    least = {} if known is None else _least_seconds(done, case.problem.dtype, known.rates)
+    least = {} if known is None else least_by(done, case.problem.dtype, known.rates)
     if least:
         limit = max(least, key=lambda name: least[name])
         row |= {"roofline_fraction": least[limit] / median_s, "roofline_limit": limit}
@@ -165,7 +165,7 @@ def columns(case: Case, median_s: float | None, known: Ceilings | None) -> dict[
 
 def least_s(case: Case, known: Ceilings | None) -> float:
     """The seconds that the roofline leaves a call at least; 0 where no ceilings are known."""
-    least = {} if known is None else _least_seconds(work(case), case.problem.dtype, known.rates)
+    least = {} if known is None else least_by(work(case), case.problem.dtype, known.rates)
     return max(least.values(), default=0.0)
 
 
@@ -177,8 +177,8 @@ def array_bytes(case: Case) -> float:
     return float(size * rows) * (2 if case.gradients else 1) + _operand_bytes(p, p.B * p.Tq * p.S, size)
 
 
-def _least_seconds(done: Work, dtype: str, rates: Mapping[str, float]) -> dict[str, float]:
-    """What each ceiling leaves at least; none without the two that every roofline has."""
+def least_by(done: Work, dtype: str, rates: Mapping[str, float]) -> dict[str, float]:
+    """The seconds that each ceiling leaves at least; none without the two that every roofline has."""
     # A 16-bit product may be computed in float32, where that is faster here.
     usable = (dtype, "float32") if dtype in ("bfloat16", "float16") else (dtype,)
     product = max(rates.get(ceilings.product(name), 0.0) for name in usable)
