@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,6 +18,7 @@ from attnbench.show.console import complain, document, say, set_quiet, show
 from attnbench.show.progress import ProgressLine
 
 if TYPE_CHECKING:
+    from attnbench.dispatch.cluster.start import Dispatched, DispatchWords
     from attnbench.dispatch.layout import LaidOutPlan, PlannedKind
     from attnbench.dispatch.listing import Listing
     from attnbench.dispatch.merge import Merged
@@ -165,6 +167,105 @@ def _counts(counts: Any) -> str:
     total = sum(counts.values())
     cells = "1 cell" if total == 1 else f"{total} cells"
     return f"{cells}: " + ", ".join(f"{count} {status}" for status, count in counts.items())
+
+
+@dispatch.command()
+def run(
+    suites: Annotated[list[str] | None, typer.Argument(metavar="SUITE...", help="See: attnbench list suites.")] = None,
+    *,
+    scheduler: options.Scheduler = None,
+    workers: options.LocalWorkers = None,
+    workload: options.Workload = None,
+    impl: options.Impls = None,
+    axis: options.Axes = None,
+    shape: options.Shapes = None,
+    tokens: options.Tokens = None,
+    batch: options.Batch = None,
+    phase: options.Phases = None,
+    dtype: options.Dtypes = None,
+    device: options.Devices = None,
+    threads: options.ThreadsOfAll = None,
+    timeout: options.CellTimeout = 120.0,
+    files: options.Files = None,
+    suite_files: options.SuiteFiles = None,
+    send_files: options.DispatchFiles = False,
+    label: options.NeededLabels = None,
+    hold: options.Hold = None,
+    seed: options.PlanSeed = None,
+    plan_folder: options.DispatchedPlan = None,
+    resume: options.ResumePlan = None,
+    out: options.RunsOut = Path("results"),
+    partial: options.DispatchPartial = False,
+    most: options.Most = None,
+    resource: options.Token = "node",
+    wait: options.WorkersWait = None,
+    tls_ca: options.TlsCa = None,
+    tls_cert: options.TlsCert = None,
+    tls_key: options.TlsKey = None,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Lay out a run, measure its blocks on the workers of a Dask cluster, and make a run for each machine."""
+    from attnbench.dispatch.cluster.connection import Certificates, ClusterWords
+    from attnbench.dispatch.cluster.start import DispatchWords
+    from attnbench.dispatch.layout import WantedPlan
+    from attnbench.interface.running import LEVELS, RunWords
+
+    set_quiet(quiet)
+    words = RunWords(
+        suites=suites or [],
+        workload=workload,
+        impl=impl or [],
+        axes=axis or [],
+        levels=dict(zip(LEVELS, (shape or [], tokens or [], batch or [], phase or [], dtype or []), strict=True)),
+        device=device or [],
+        threads=threads or [],
+        timeout_s=timeout,
+        impls=files or [],
+        suite_files=suite_files or [],
+    )
+    wanted = WantedPlan(words, Path(), label or [], hold or [], send_files, seed)
+    cluster = ClusterWords(scheduler, workers, Certificates(tls_ca, tls_cert, tls_key), resource)
+    _dispatch(DispatchWords(cluster, wanted, plan_folder, resume, out, most, partial, wait), as_json=as_json)
+
+
+def _dispatch(words: DispatchWords, *, as_json: bool) -> None:
+    """Measure, make the runs with their verdicts, and say what came of it."""
+    from attnbench.dispatch.cluster.start import dispatch as dispatched
+    from attnbench.dispatch.cluster.start import going_on, reasons
+    from attnbench.interface.running import judged
+
+    end_as_interrupted()
+    with ProgressLine(None, first="planning") as progress:
+        outcome = dispatched(words, progress, say)
+    runs = outcome.merged.runs if outcome.merged is not None else ()
+    for run_of_machine in runs:
+        judged(run_of_machine.folder, say)
+    if as_json:
+        told = [asdict(run_of_machine) | {"folder": str(run_of_machine.folder)} for run_of_machine in runs]
+        about = {"plan": str(outcome.folder), "blocks": outcome.blocks, "runs": told}
+        left = {str(number): why for number, why in outcome.left.items()}
+        document(about | {"left": left, "beside": outcome.beside, "exit_code": outcome.exit_code})
+    else:
+        show("\n".join(_dispatched(outcome, reasons(outcome.left), going_on(words, outcome.folder))))
+    raise typer.Exit(outcome.exit_code)
+
+
+def _dispatched(outcome: Dispatched, reasons: Sequence[str], go_on: str) -> list[str]:
+    lines = [f"plan: {outcome.folder}, {outcome.blocks - len(outcome.left)} of {outcome.blocks} blocks have a result."]
+    lines += [f"Not measured: block {reason}." for reason in reasons]
+    if outcome.beside:
+        number = "1 block was" if outcome.beside == 1 else f"{outcome.beside} blocks were"
+        lines.append(f"{number} measured beside others on the same machine: do not rely on those times.")
+    if outcome.merged is not None:
+        lines += _merged(outcome.folder, outcome.merged)
+    if outcome.left:
+        lines.append(f"Go on with: {go_on}")
+        if outcome.merged is None:
+            lines.append(
+                f"Or take what is there: attnbench dispatch merge {shlex.quote(str(outcome.folder))} --partial"
+            )
+    return lines
 
 
 @dispatch.command()

@@ -367,3 +367,36 @@ EachMachine = Annotated[
 ]
 Partial = Annotated[bool, typer.Option("--partial", help="Take what is there; the rest of the cells are not-run.")]
 Missing = Annotated[bool, typer.Option("--missing", help="Only the numbers without a result, such as 0-5,9.")]
+
+# A cluster of Dask.
+Scheduler = Annotated[
+    str | None,
+    typer.Option("--scheduler", metavar="ADDRESS", help="The scheduler of Dask, such as tcp://10.0.0.7:8786."),
+]
+LocalWorkers = Annotated[
+    int | None, typer.Option("--workers", metavar="N", help="Instead, so many workers on this machine.")
+]
+DispatchedPlan = Annotated[
+    Path | None,
+    typer.Option("--plan", metavar="DIR", help="A new folder for the plan; one in plans/ beside --out without."),
+]
+ResumePlan = Annotated[Path | None, typer.Option("--resume", metavar="DIR", help="Go on with the plan in this folder.")]
+DispatchFiles = Annotated[
+    bool, typer.Option("--send-files", help="Send files of your own to the workers, which run what stands in them.")
+]
+Token = Annotated[
+    str,
+    typer.Option("--resource", metavar="NAME", help="The resource of which a worker has 1, for one block at a time."),
+]
+Most = Annotated[int | None, typer.Option("--most", metavar="N", help="Blocks that are out at once; no limit without.")]
+DispatchPartial = Annotated[
+    bool, typer.Option("--partial", help="Measure what can be measured; the rest of the cells are not-run.")
+]
+WorkersWait = Annotated[
+    str | None, typer.Option("--wait", metavar="TIME", help="How long to wait for workers, such as 10m; 1m without.")
+]
+TlsCa = Annotated[
+    Path | None, typer.Option("--tls-ca", metavar="FILE", help="TLS: the certificate of who signed the cluster's.")
+]
+TlsCert = Annotated[Path | None, typer.Option("--tls-cert", metavar="FILE", help="TLS: the certificate of this side.")]
+TlsKey = Annotated[Path | None, typer.Option("--tls-key", metavar="FILE", help="TLS: its key.")]
