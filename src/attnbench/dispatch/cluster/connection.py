@@ -134,7 +134,7 @@ def open_to_network(address: str) -> str:
 def connected(words: ClusterWords, note: Callable[[str], None]) -> Iterator[Any]:
     """A client of the cluster; one on this machine ends with it. Raises ``UsageError`` where nobody answers."""
     address = words.check()
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what happens is said by the front
+    _hush()
     if address is None:
         with _local(words) as client:
             yield client
@@ -158,6 +158,15 @@ def connected(words: ClusterWords, note: Callable[[str], None]) -> Iterator[Any]
         _closed(client)
 
 
+def _hush() -> None:
+    """Let Dask keep to itself what the front says in its own words."""
+    import distributed  # noqa: F401  (it sets the levels of its loggers when it is imported)
+
+    for name in list(logging.root.manager.loggerDict):
+        if name == "distributed" or name.startswith("distributed."):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
+
+
 def _security(files: Certificates) -> Any:
     """Certificates that were typed, else those of Dask's own configuration."""
     from distributed import Security
@@ -173,8 +182,8 @@ def _security(files: Certificates) -> Any:
 
 
 def _reason(error: Exception) -> str:
-    words = " ".join(str(error.__cause__ or error).split()) or type(error).__name__
-    return words[:300]
+    words = re.sub(r"in <[^>]*>: ", "", " ".join(str(error.__cause__ or error).split()))
+    return words[:300] or type(error).__name__
 
 
 @contextmanager

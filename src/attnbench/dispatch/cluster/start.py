@@ -136,7 +136,7 @@ def _front(
 ) -> Front:
     """All that there is before the first block is given out. Raises ``UsageError`` for what nobody can measure."""
     plan = listing.plan
-    progress(0, 0, "asking the workers")
+    progress(len(listing.ids) - len(listing.missing), len(listing.ids), "asking the workers")
     waiting, packages = Waiting(), set[str]()
     for number in listing.missing:
         needs = read_block(listing.folder, plan, listing.ids[number]).needs
