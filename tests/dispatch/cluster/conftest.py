@@ -37,8 +37,10 @@ QUESTIONS = dedent(
     )
     """
 )
-# Each arm of a seed is a block, so that these are four.
-SEEN = ("seen", "--suites", "questions.py", "--impl", "numpy/naive", "-a", "seed=0,1")
+# Each arm of a seed is a block, so that there are two.
+SEEN = ("seen", "--suites", "questions.py", "--impl", "numpy/naive", "-a", "seed=0")
+# Instead, two that are sound.
+TWO = ("-a", "arm=sound", "-a", "seed=1")
 
 
 class Place:

@@ -11,12 +11,12 @@ from pathlib import Path
 from attnbench.attention.spec import stable_id
 from attnbench.dispatch.cluster.environment import LABELS, labels_typed
 from attnbench.dispatch.cluster.messages import AskedOfWorker, WorkerAbout, decoded
-from attnbench.dispatch.held import versions_here
+from attnbench.dispatch.held import code_digest, versions_in
 from attnbench.dispatch.needs import labels
 from attnbench.dispatch.records import DispatchPlan, Labels
 from attnbench.dispatch.sending import check_there
 from attnbench.errors import AttnbenchError, UsageError
-from attnbench.results.fingerprint import collect_hardware, processors
+from attnbench.results.fingerprint import collect_fingerprint, processors
 from attnbench.workers.limits import free_memory
 from attnbench.workers.lock import default_path
 
@@ -25,14 +25,15 @@ BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 def about(asked: AskedOfWorker, folder: Path) -> WorkerAbout:
     """What this machine is, and what it lacks of what the plan asks for. Raises ``UsageError`` for a bad label."""
+    fingerprint = collect_fingerprint()
     return WorkerAbout(
-        held=versions_here(),
+        held=versions_in(fingerprint, code_digest()),
         machine=machine(),
         lock=str(default_path().resolve()),
         labels=labels_here(),
         processors=processors(),
         memory_bytes=free_memory(),
-        gpus=tuple(gpu.name for gpu in collect_hardware().gpus),
+        gpus=tuple(gpu.name for gpu in fingerprint.hardware.gpus),
         missing=tuple(name for name in asked.packages if find_spec(name) is None),
         files=_files(asked.plan, folder),
     )
