@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from attnbench.dispatch.cluster.matching import Hand, Waiting, lacks
+from attnbench.dispatch.cluster.matching import Hand, LostHand, Waiting, lacks
 from attnbench.dispatch.cluster.messages import WorkerAbout
 from attnbench.dispatch.records import BlockNeeds, HeldVersions
 
@@ -53,14 +53,16 @@ def test_blocks_go_out_in_order_and_to_whom_they_fit() -> None:
     assert len(blocks) == 0
 
 
-def test_a_block_that_lost_a_worker_goes_to_another_machine_where_there_is_another() -> None:
+def test_a_block_that_lost_a_worker_goes_as_far_from_it_as_it_can() -> None:
     blocks = waiting(needs())
     first, beside, other = hand("first", "one"), hand("beside", "one"), hand("other", "two")
-    assert blocks.take(first, [first, beside, other]) == 0
-    blocks.lost[0] = [(first.slot, "first")]
-    blocks.put_back(0)
-    assert blocks.take(beside, [beside, other]) is None
-    assert blocks.take(beside, [beside]) == 0  # there is no other
+    everybody = [first, beside, other]
+    blocks.lost[0] = [LostHand(first, "was lost")]
+    assert [blocks.may_have(0, each, everybody) for each in everybody] == [False, False, True]
+    assert [blocks.may_have(0, each, [first, beside]) for each in everybody[:2]] == [False, True]
+    assert blocks.may_have(0, first, [first])  # there is no other
+    assert blocks.take(beside, everybody) is None
+    assert blocks.take(other, everybody) == 0
 
 
 def test_who_refused_a_block_is_not_given_it_again() -> None:

@@ -19,7 +19,7 @@ from typing import Any
 
 from attnbench.dispatch.cluster import tasks
 from attnbench.dispatch.cluster.fleet import Fleet
-from attnbench.dispatch.cluster.matching import Hand, Waiting
+from attnbench.dispatch.cluster.matching import Hand, LostHand, Waiting
 from attnbench.dispatch.cluster.messages import BlockTask, WorkerAnswer, decoded
 from attnbench.dispatch.folder import ResultFile, as_text, read_block, read_result
 from attnbench.dispatch.held import differences, versions_in
@@ -217,7 +217,7 @@ class Front:
             "name": HANDED_OUT,
             "at": utc_now(),
             "worker": flight.hand.name,
-            "lost": [name for _, name in self._waiting.lost.get(flight.number, [])],
+            "lost": [entry.hand.name for entry in self._waiting.lost.get(flight.number, [])],
             "beside": sorted(flight.beside),
         }
         publish(self._carried.folder, block, result.model_copy(update={"events": (*result.events, event)}))
@@ -234,15 +234,14 @@ class Front:
     def _lost(self, flight: Flight, how: str) -> None:
         """A block whose worker is gone: given to another, once."""
         lost = self._waiting.lost.setdefault(flight.number, [])
-        lost.append((flight.hand.slot, flight.hand.name))
+        lost.append(LostHand(flight.hand, how))
         what = f"worker {flight.hand.name} {how}"
         if len(lost) == 1:
             self._note(f"{what}; its block {flight.number} is given to another, once")
             self._waiting.put_back(flight.number)
         else:
             self._note(f"{what}; its block {flight.number} was given to another already and is left")
-            names = ", then ".join(name for _, name in lost)
-            self.left[flight.number] = f"its workers were lost: {names} (the last one {how})"
+            self.left[flight.number] = ", then ".join(f"worker {entry.hand.name} {entry.how}" for entry in lost)
 
     def _given_up(self) -> bool:
         """Whether nobody who is there can measure what waits, and nobody else has come for a while."""

@@ -29,6 +29,14 @@ class Hand:
         return self.about.machine, self.about.lock
 
 
+@dataclass(frozen=True)
+class LostHand:
+    """A worker that was lost over a block, and how."""
+
+    hand: Hand
+    how: str
+
+
 def lacks(needs: BlockNeeds, about: WorkerAbout) -> list[str]:
     """What a worker has not of what a block needs, each in a few words; empty where nothing is missing."""
     missing = []
@@ -65,8 +73,8 @@ class WaitingKind:
 class Waiting:
     """Blocks that wait for a machine, and which machines each of them is not given to.
 
-    ``refused`` are the slots that said no to a block and why, by its number; ``lost`` the slots on which a worker was
-    lost over it, with the worker's name.
+    ``refused`` are the slots that said no to a block and why, by its number; ``lost`` the workers that were lost over
+    it.
     """
 
     def __init__(self) -> None:
@@ -74,7 +82,7 @@ class Waiting:
         self._memory: dict[int, int | None] = {}
         self._kind_of: dict[int, WaitingKind] = {}
         self.refused: dict[int, dict[Slot, str]] = {}
-        self.lost: dict[int, list[tuple[Slot, str]]] = {}
+        self.lost: dict[int, list[LostHand]] = {}
 
     def __len__(self) -> int:
         return sum(len(kind.numbers) for kind in self._kinds.values())
@@ -112,17 +120,25 @@ class Waiting:
         return None
 
     def may_have(self, number: int, hand: Hand, others: Collection[Hand]) -> bool:
-        """Whether a block may go to a worker: it has what is needed, has not refused, and lost no worker over it."""
+        """Whether a block may go to a worker: it can measure it, and nobody farther from those that were lost can."""
+        if not self._can(number, hand):
+            return False
+        if number not in self.lost:
+            return True
+        near = self._near(number, hand)
+        return not any(self._near(number, other) < near and self._can(number, other) for other in others)
+
+    def _can(self, number: int, hand: Hand) -> bool:
+        """Whether a worker has what a block needs, and its machine has not refused it."""
         needed, there = self._memory[number], hand.about.memory_bytes
         if needed is not None and there is not None and needed > there:
             return False
-        if not self._kind_of[number].can(hand) or hand.slot in self.refused.get(number, {}):
-            return False
-        lost_on = {slot for slot, _ in self.lost.get(number, ())}
-        if hand.slot not in lost_on:
-            return True
-        # The machine that lost a worker over it has it again only where no other can have it.
-        return not any(other.slot not in lost_on and self.may_have(number, other, ()) for other in others)
+        return self._kind_of[number].can(hand) and hand.slot not in self.refused.get(number, {})
+
+    def _near(self, number: int, hand: Hand) -> int:
+        """2 for a worker that was lost over a block, 1 for one on the same machine, 0 for others."""
+        lost = [entry.hand for entry in self.lost[number]]
+        return max(2 * any(hand.id == gone.id for gone in lost), any(hand.slot == gone.slot for gone in lost))
 
     def stranded(self, hands: Collection[Hand]) -> list[int]:
         """The blocks that wait and that none of these workers may have."""

@@ -6,6 +6,7 @@ import shlex
 import shutil
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -87,7 +88,7 @@ def dispatch(words: DispatchWords, progress: Progress, note: Callable[[str], Non
             front = _front(words, client, listing, progress, note)
         except BaseException:
             if words.resume is None:
-                shutil.rmtree(listing.folder, ignore_errors=True)  # it was made just now, and nothing is in it
+                _unmake(words, listing.folder)
             raise
         try:
             front.hand_out()
@@ -125,10 +126,22 @@ def _listing(words: DispatchWords, note: Callable[[str], None]) -> Listing:
         name = new_run_id([*wanted.words.suites, *(["workload"] if wanted.words.workload else [])], utc_now())
         folder = words.out.absolute().parent / "plans" / name
         check_folder("--plan", folder)
-    planned = lay_out(replace(wanted, out=folder), note)
+    try:
+        planned = lay_out(replace(wanted, out=folder), note)
+    except UsageError as error:
+        error.args = (str(error).replace("-o ", "--plan ", 1),) if str(error).startswith("-o ") else error.args
+        raise
     if staying := [file.path for file in planned.plan.files if file.sent is None]:
         note(f"every worker has to have these files at the same place; --send-files sends them: {', '.join(staying)}")
     return listed(folder)
+
+
+def _unmake(words: DispatchWords, folder: Path) -> None:
+    """Remove the folder of a plan that was made just now, before anything was measured."""
+    shutil.rmtree(folder, ignore_errors=True)
+    if words.plan is None:
+        with suppress(OSError):  # it has the plans of others
+            folder.parent.rmdir()
 
 
 def _front(
@@ -169,11 +182,14 @@ def _planned_with(package: str, plan: DispatchPlan) -> bool:
 
 def _gather(fleet: Fleet, words: DispatchWords, wait_s: float) -> None:
     """Wait for workers, and for what they say. Raises ``UsageError`` where none can measure."""
-    deadline = time.monotonic() + wait_s
+    began = time.monotonic()
     least = words.cluster.workers or 1
-    while time.monotonic() < deadline:
+    while True:
         fleet.look()
         if fleet.settled and len(fleet.hands) + len(fleet.refused) >= least:
+            break
+        # Who is there has a while to answer, however short others are waited for.
+        if time.monotonic() - began > (wait_s if fleet.settled else max(wait_s, PATIENCE_S)):
             break
         time.sleep(OFTEN_S)
     if fleet.hands:
@@ -184,7 +200,8 @@ def _gather(fleet: Fleet, words: DispatchWords, wait_s: float) -> None:
         why = "; ".join(f"{name}: {reason}" for name, reason in list(fleet.refused.items())[:3])
         msg = f"none of the {len(fleet.refused)} workers can be used. {why}"
     elif not fleet.settled:
-        msg = f"the workers did not answer within {wait_s:g} s: they may be busy; type the same with a longer --wait"
+        waited = max(wait_s, PATIENCE_S)
+        msg = f"the workers did not answer within {waited:g} s: they may be busy; type the same with a longer --wait"
     else:
         msg = f"the scheduler has no workers, and none came within {wait_s:g} s; {start}"
     raise UsageError(msg)
@@ -199,9 +216,11 @@ def _check_possible(words: DispatchWords, fleet: Fleet, waiting: Waiting, note: 
     lines = []
     for kind, numbers in waiting.by_kind(stranded).items():
         nearest = min((lacks(waiting.needs(numbers[0]), hand.about) for hand in hands), key=len)
-        lines.append(f"blocks {in_ranges(numbers)} need {kind}; the nearest worker has {', '.join(nearest)}")
+        those = f"blocks {in_ranges(numbers)} need" if len(numbers) > 1 else f"block {numbers[0]} needs"
+        lines.append(f"{those} {kind}; the nearest worker has {', '.join(nearest)}")
     there = "; ".join(fleet.described()[:5])
-    what = f"no worker can measure {len(stranded)} of {len(waiting)} blocks. {'. '.join(lines)}. There are: {there}"
+    count = f"{len(stranded)} of {len(waiting)} blocks" if len(waiting) > 1 else "the block"
+    what = f"no worker can measure {count}. {'. '.join(lines)}. There are: {there}"
     if not words.partial or len(stranded) == len(waiting):
         rest = "" if len(stranded) == len(waiting) else ", or type --partial to measure the others"
         msg = f"{what}. Start a worker that can (its labels stand in ATTNBENCH_LABELS){rest}; nothing was measured"

@@ -44,13 +44,12 @@ def block(text: str) -> str:
 def wanted() -> bool:
     """Whether somebody still waits for the task of this thread, and its worker is not about to end."""
     from distributed import Status, get_worker
-    from distributed.worker import thread_state
 
     try:
         worker = get_worker()
     except ValueError:  # nobody's worker, as in a test
         return True
-    task = worker.state.tasks.get(getattr(thread_state, "key", None))
+    task = worker.state.tasks.get(worker.get_current_task())
     ending = worker.status not in (Status.running, Status.paused, Status.closing_gracefully)
     return not ending and task is not None and task.state not in ("cancelled", "resumed")
 
