@@ -124,9 +124,9 @@ def open_to_network(address: str) -> str:
     if is_loopback(address) or address.startswith("tls://"):
         return ""
     return (
-        f"warning: {address} is not encrypted and asks nobody who he is: whoever can reach it can run programs as the "
-        "users of the scheduler and of its workers, and can change results. Keep it in a network of your own, or use "
-        "certificates (--tls-ca, --tls-cert, --tls-key; docs/dask.md says how)"
+        f"warning: {address} is not encrypted and asks nobody who they are: whoever can reach it can run programs as "
+        "the users of the scheduler and of its workers, and can change results. Keep it in a network of your own, or "
+        "use certificates (--tls-ca, --tls-cert, --tls-key; docs/dask.md says how)"
     )
 
 

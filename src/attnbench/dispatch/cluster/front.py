@@ -21,7 +21,7 @@ from attnbench.dispatch.cluster import tasks
 from attnbench.dispatch.cluster.fleet import Fleet
 from attnbench.dispatch.cluster.matching import Hand, LostHand, Waiting
 from attnbench.dispatch.cluster.messages import BlockTask, WorkerAnswer, decoded
-from attnbench.dispatch.folder import ResultFile, as_text, read_block, read_result
+from attnbench.dispatch.folder import ResultFile, as_text, read_block, read_result, result_files
 from attnbench.dispatch.held import differences, versions_in
 from attnbench.dispatch.records import BlockResult, DispatchBlock, DispatchPlan
 from attnbench.dispatch.work import publish
@@ -30,6 +30,7 @@ from attnbench.measure.run.options import Progress
 from attnbench.results.store import utc_now
 
 LOOK_S = 2.0
+OTHERS_S = 10.0
 HEAR_S = 0.5
 GATHER_S = 300
 HANDED_OUT = "handed-out"
@@ -97,7 +98,7 @@ class Front:
         self._progress, self._note = progress, note
         self._flights: dict[str, Flight] = {}
         self._landed: queue.SimpleQueue[str] = queue.SimpleQueue()
-        self._looked = 0.0
+        self._looked = self._listed = 0.0
         self._idle_since: float | None = None
         self._last = ""
         self._total = len(carried.ids)
@@ -125,6 +126,7 @@ class Front:
         if self._client.status != "running" or time.monotonic() - self._looked < LOOK_S:
             return
         self._looked = time.monotonic()
+        self._pass_over()
         before = set(self._fleet.hands)
         gone = self._fleet.look()
         for key, flight in list(self._flights.items()):
@@ -134,6 +136,16 @@ class Front:
                 self._lost(flight, "was lost")
         if set(self._fleet.hands) - before:
             self._idle_since = None
+
+    def _pass_over(self) -> None:
+        """Leave out what others have measured meanwhile: a front may not be the only one who works on a plan."""
+        if not len(self._waiting) or time.monotonic() - self._listed < OTHERS_S:
+            return
+        self._listed = time.monotonic()
+        there = {file.block for file in result_files(self._carried.folder)}
+        done = [number for number in self._waiting if self._carried.ids[number] in there]
+        self._waiting.drop(done)
+        self.done += len(done)
 
     def _fill(self) -> None:
         """Give a block to every machine that has none."""
