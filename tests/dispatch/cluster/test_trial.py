@@ -13,8 +13,10 @@ import pytest
 
 import attnbench as ab
 from attnbench.errors import EXIT_CELLS_FAILED, EXIT_INCONCLUSIVE
-from tests.dispatch.cluster.processes import Cluster, front
+from tests.dispatch.cluster.conftest import SEEN, TWO, Place
+from tests.dispatch.cluster.processes import Cluster, free_port, front
 from tests.dropins import GOOD
+from tests.processes import gone
 
 KERNELS = dedent(GOOD) + dedent(
     """
@@ -78,6 +80,49 @@ def test_a_cluster_that_loses_a_worker_and_its_scheduler_measures_what_a_local_r
     merged, there = ab.load(tmp_path / "runs"), ab.load(tmp_path / "local")
     assert len(merged) == len(there) == 24
     _assert_alike(merged, there)
+
+
+@pytest.mark.slow
+@pytest.mark.proof
+@pytest.mark.usefixtures("questions")
+def test_a_front_goes_on_by_itself_when_the_scheduler_is_back(tmp_path: Path, place: Place) -> None:
+    held = place.hold(0)
+    with Cluster(tmp_path / "dask", ATTNBENCH_TEST_PLACE=str(place.folder)) as cluster:
+        cluster.start_scheduler()
+        cluster.start_worker("a")
+        with front(tmp_path, *SEEN, *TWO, "--scheduler", cluster.address, "--send-files") as process:
+            cluster.until(lambda: place.seen(0))
+            assert cluster.scheduler is not None
+            cluster.kill(cluster.scheduler)
+            assert gone(place.pid(0))  # a worker ends with its scheduler, and what it measures with it
+            cluster.start_scheduler()
+            cluster.start_worker("b")
+            held.unlink()
+            said, _ = process.communicate(timeout=300)
+            assert process.returncode == 0, said
+    assert "the scheduler does not answer; it is waited for, 10 s" in said
+    assert "block 0 by b" in said
+    assert [len(place.seen(seed)) for seed in (0, 1)] == [2, 1]
+
+
+@pytest.mark.slow
+@pytest.mark.proof
+@pytest.mark.usefixtures("questions")
+def test_a_worker_that_is_back_at_its_address_is_another_one(tmp_path: Path, place: Place) -> None:
+    held, port = place.hold(0), str(free_port())
+    with Cluster(tmp_path / "dask", ATTNBENCH_TEST_PLACE=str(place.folder)) as cluster:
+        cluster.start_scheduler()
+        cluster.start_worker("a", "--worker-port", port)
+        with front(tmp_path, *SEEN, *TWO, "--scheduler", cluster.address, "--send-files") as process:
+            cluster.until(lambda: place.seen(0))
+            cluster.kill(cluster.workers["a"])
+            cluster.start_worker("a", "--worker-port", port)
+            cluster.until(lambda: len(place.seen(0)) > 1)
+            held.unlink()
+            said, _ = process.communicate(timeout=300)
+            assert process.returncode == 0, said
+    assert "worker a was lost; its block 0 is given to another, once" in said
+    assert len(ab.load(tmp_path / "results")) == 2
 
 
 def _start(cluster: Cluster) -> None:

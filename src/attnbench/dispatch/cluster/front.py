@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from attnbench.dispatch.cluster import tasks
+from attnbench.dispatch.cluster.connection import CONNECT_S
 from attnbench.dispatch.cluster.fleet import Fleet
 from attnbench.dispatch.cluster.matching import Hand, LostHand, Waiting
 from attnbench.dispatch.cluster.messages import BlockTask, WorkerAnswer, decoded
@@ -123,6 +124,9 @@ class Front:
     def _look(self) -> None:
         if self._client.status not in ("running", "connecting"):
             raise SchedulerLostError("the scheduler does not answer any more")
+        if self._client.status != "running" and self._looked:
+            self._looked = 0.0  # it may come back with other workers
+            self._note(f"the scheduler does not answer; it is waited for, {CONNECT_S:g} s")
         if self._client.status != "running" or time.monotonic() - self._looked < LOOK_S:
             return
         self._looked = time.monotonic()
@@ -149,6 +153,8 @@ class Front:
 
     def _fill(self) -> None:
         """Give a block to every machine that has none."""
+        if self._client.status != "running":
+            return
         hands = list(self._fleet.hands.values())
         busy = {flight.hand.slot for flight in self._flights.values()}
         for hand in hands:
