@@ -6,6 +6,7 @@ import importlib.util
 import json
 from dataclasses import replace
 from pathlib import Path
+from textwrap import dedent
 
 import pytest
 
@@ -14,10 +15,11 @@ from attnbench.dispatch.cluster.connection import is_loopback, open_to_network
 from attnbench.dispatch.cluster.environment import allowed, labels_typed
 from attnbench.dispatch.cluster.fleet import Present, unfit
 from attnbench.dispatch.cluster.front import checked
-from attnbench.dispatch.cluster.messages import WorkerAnswer, decoded
-from attnbench.dispatch.folder import read_plan
+from attnbench.dispatch.cluster.messages import AskedOfWorker, WorkerAbout, WorkerAnswer, decoded
+from attnbench.dispatch.folder import as_text, read_plan
 from attnbench.errors import EXIT_USAGE, ResultsError
 from tests.dispatch.conftest import Fleet
+from tests.dropins import GOOD
 from tests.program import Cli
 
 PRESENT = Present("Worker-1", "tcp://h:1", "w", 1, {"node": 1})
@@ -156,3 +158,16 @@ def test_a_result_that_came_is_held_against_plan_and_block(fleet: Fleet) -> None
             checked(changed, plan, block, "worker w")
     with pytest.raises(ResultsError, match="worker w is not as the plan"):
         checked(json.dumps(json.loads(text) | {"code": "0" * 12}), plan, block, "worker w")
+
+
+def test_a_worker_says_what_is_wrong_with_files_that_do_not_travel(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(dedent(GOOD))
+    words = ("smoke", "-a", "T=128", "-a", "setting=forward", "--impl", "numpy/good", "--impls", "mine.py")
+    assert cli("dispatch", "plan", *words, "-o", "plan").code == 0
+    asked = AskedOfWorker(plan=read_plan(tmp_path / "plan"), packages=("numpy", "nosuchpackage"))
+    (tmp_path / "mine.py").write_text("# another one\n")
+    answer = decoded(tasks.about(as_text(asked)), WorkerAnswer, "the task")
+    about = decoded(answer.text, WorkerAbout, "the task")
+    assert f"{tmp_path / 'mine.py'} is not the file that was planned" in about.files
+    assert about.missing == ("nosuchpackage",)
+    assert about.lock == str(tmp_path / "lock")

@@ -228,7 +228,8 @@ def _check_possible(words: DispatchWords, fleet: Fleet, waiting: Waiting, note: 
     note(f"{what}. They wait until one comes that can, and are left otherwise")
 
 
-def _again(words: DispatchWords, folder: Path) -> str:
+def going_on(words: DispatchWords, folder: Path) -> str:
+    """What to type to measure what is left."""
     cluster = words.cluster
     where = ["--scheduler", cluster.scheduler] if cluster.scheduler else ["--workers", str(cluster.workers)]
     if cluster.certificates.ca is not None:
@@ -245,7 +246,7 @@ def _broken_off(words: DispatchWords, listing: Listing, error: BaseException) ->
     why = "interrupted" if isinstance(error, KeyboardInterrupt) else str(error)
     return (
         f"{why}. {done} of {len(now.ids)} blocks have a result in {listing.folder}. Go on with: "
-        f"{_again(words, listing.folder)}"
+        f"{going_on(words, listing.folder)}"
     )
 
 
@@ -258,11 +259,6 @@ def _merged(words: DispatchWords, listing: Listing, left: dict[int, str], beside
     codes += [outcome.exit_code] if outcome is not None else []
     reasons = {number: left.get(number, "") for number in listing.missing}
     return Dispatched(listing.folder, len(listing.ids), reasons, outcome, beside, worst_exit(codes))
-
-
-def going_on(words: DispatchWords, folder: Path) -> str:
-    """What to type to measure what is left."""
-    return _again(words, folder)
 
 
 def reasons(left: dict[int, str]) -> Sequence[str]:
