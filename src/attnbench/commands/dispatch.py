@@ -188,14 +188,14 @@ def run(
     timeout: options.CellTimeout = 120.0,
     files: options.Files = None,
     suite_files: options.SuiteFiles = None,
-    send_files: options.DispatchFiles = False,
+    send_files: options.SendFiles = False,
     label: options.NeededLabels = None,
     hold: options.Hold = None,
     seed: options.PlanSeed = None,
     plan_folder: options.DispatchedPlan = None,
     resume: options.ResumePlan = None,
     out: options.RunsOut = Path("results"),
-    partial: options.DispatchPartial = False,
+    partial: options.Partial = False,
     most: options.Most = None,
     resource: options.Token = "node",
     wait: options.WorkersWait = None,
@@ -242,8 +242,8 @@ def _dispatch(words: DispatchWords, *, as_json: bool) -> None:
     for run_of_machine in runs:
         judged(run_of_machine.folder, say)
     if as_json:
-        told = [asdict(run_of_machine) | {"folder": str(run_of_machine.folder)} for run_of_machine in runs]
-        about = {"plan": str(outcome.folder), "blocks": outcome.blocks, "runs": told}
+        made = [asdict(run_of_machine) | {"folder": str(run_of_machine.folder)} for run_of_machine in runs]
+        about = {"plan": str(outcome.folder), "blocks": outcome.blocks, "runs": made}
         left = {str(number): why for number, why in outcome.left.items()}
         document(about | {"left": left, "beside": outcome.beside, "exit_code": outcome.exit_code})
     else:

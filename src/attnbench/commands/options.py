@@ -357,7 +357,7 @@ Hold = Annotated[
     ),
 ]
 SendFiles = Annotated[
-    bool, typer.Option("--send-files", help="Copy files of your own into DIR; workers run what stands in them.")
+    bool, typer.Option("--send-files", help="Files of your own go with the plan; workers run what stands in them.")
 ]
 PlanSeed = Annotated[int | None, typer.Option("--seed", help="Of the random order; drawn and kept without.")]
 Block = Annotated[str, typer.Option("--block", metavar="ID", help="The block, by number or id.")]
@@ -365,7 +365,7 @@ MeasureAgain = Annotated[bool, typer.Option("--again", help="Measure it though i
 EachMachine = Annotated[
     bool, typer.Option("--each-machine", help="Measure it unless this machine has; other machines' results count not.")
 ]
-Partial = Annotated[bool, typer.Option("--partial", help="Take what is there; the rest of the cells are not-run.")]
+Partial = Annotated[bool, typer.Option("--partial", help="Take what can be had; the rest of the cells are not-run.")]
 Missing = Annotated[bool, typer.Option("--missing", help="Only the numbers without a result, such as 0-5,9.")]
 
 # A cluster of Dask.
@@ -381,17 +381,11 @@ DispatchedPlan = Annotated[
     typer.Option("--plan", metavar="DIR", help="A new folder for the plan; one in plans/ beside --out without."),
 ]
 ResumePlan = Annotated[Path | None, typer.Option("--resume", metavar="DIR", help="Go on with the plan in this folder.")]
-DispatchFiles = Annotated[
-    bool, typer.Option("--send-files", help="Send files of your own to the workers, which run what stands in them.")
-]
 Token = Annotated[
     str,
     typer.Option("--resource", metavar="NAME", help="The resource of which a worker has 1, for one block at a time."),
 ]
 Most = Annotated[int | None, typer.Option("--most", metavar="N", help="Blocks that are out at once; no limit without.")]
-DispatchPartial = Annotated[
-    bool, typer.Option("--partial", help="Measure what can be measured; the rest of the cells are not-run.")
-]
 WorkersWait = Annotated[
     str | None, typer.Option("--wait", metavar="TIME", help="How long to wait for workers, such as 10m; 1m without.")
 ]

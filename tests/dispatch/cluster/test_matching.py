@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from attnbench.dispatch.cluster.matching import Hand, LostHand, Waiting, lacks
+from attnbench.dispatch.cluster.matching import Hand, LostHand, WaitingBlocks, lacks
 from attnbench.dispatch.cluster.messages import WorkerAbout
 from attnbench.dispatch.records import BlockNeeds, HeldVersions
 
@@ -23,8 +23,8 @@ def needs(**changes: Any) -> BlockNeeds:
     return BlockNeeds(**({"device": "cpu", "threads": 1} | changes))
 
 
-def waiting(*many: BlockNeeds) -> Waiting:
-    blocks = Waiting()
+def waiting(*many: BlockNeeds) -> WaitingBlocks:
+    blocks = WaitingBlocks()
     for number, needed in enumerate(many):
         blocks.add(number, needed)
     return blocks

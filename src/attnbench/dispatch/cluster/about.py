@@ -23,7 +23,7 @@ from attnbench.workers.lock import default_path
 BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 
-def about(asked: AskedOfWorker, folder: Path) -> WorkerAbout:
+def about(question: AskedOfWorker, folder: Path) -> WorkerAbout:
     """What this machine is, and what it lacks of what the plan asks for. Raises ``UsageError`` for a bad label."""
     fingerprint = collect_fingerprint()
     return WorkerAbout(
@@ -34,8 +34,8 @@ def about(asked: AskedOfWorker, folder: Path) -> WorkerAbout:
         processors=processors(),
         memory_bytes=free_memory(),
         gpus=tuple(gpu.name for gpu in fingerprint.hardware.gpus),
-        missing=tuple(name for name in asked.packages if find_spec(name) is None),
-        files=_files(asked.plan, folder),
+        missing=tuple(name for name in question.packages if find_spec(name) is None),
+        files=_files(question.plan, folder),
     )
 
 

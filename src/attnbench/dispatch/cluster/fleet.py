@@ -38,8 +38,8 @@ class Fleet:
     ``refused`` says by name why others may not.
     """
 
-    def __init__(self, client: Any, asked: AskedOfWorker, token: str, note: Callable[[str], None]) -> None:
-        self._client, self._asked, self._token, self._note = client, asked, token, note
+    def __init__(self, client: Any, question: AskedOfWorker, token: str, note: Callable[[str], None]) -> None:
+        self._client, self._question, self._token, self._note = client, question, token, note
         self._asking: dict[str, tuple[Present, Any]] = {}
         self._present: dict[str, Present] = {}
         self.hands: dict[str, Hand] = {}
@@ -76,7 +76,7 @@ class Fleet:
             return
         future = self._client.submit(
             tasks.about,
-            as_text(self._asked),
+            as_text(self._question),
             key=f"attnbench-about-{worker.id}-{secrets.token_hex(4)}",
             workers=[worker.address],
             resources={self._token: 1},
@@ -102,7 +102,7 @@ class Fleet:
             return
         finally:
             future.release()
-        if unlike := differences(self._asked.plan.held, about.held):
+        if unlike := differences(self._question.plan.held, about.held):
             self._refuse(worker, f"it is not as the plan: {'; '.join(unlike).replace(', here ', ', there ')}")
         elif about.files:
             self._refuse(worker, about.files)

@@ -20,7 +20,7 @@ from typing import Any
 from attnbench.dispatch.cluster import tasks
 from attnbench.dispatch.cluster.connection import CONNECT_S
 from attnbench.dispatch.cluster.fleet import Fleet
-from attnbench.dispatch.cluster.matching import Hand, LostHand, Waiting
+from attnbench.dispatch.cluster.matching import Hand, LostHand, WaitingBlocks
 from attnbench.dispatch.cluster.messages import BlockTask, WorkerAnswer, decoded
 from attnbench.dispatch.folder import ResultFile, as_text, read_block, read_result, result_files
 from attnbench.dispatch.held import differences, versions_in
@@ -86,7 +86,7 @@ class Front:
         client: Any,
         fleet: Fleet,
         carried: Carried,
-        waiting: Waiting,
+        waiting: WaitingBlocks,
         *,
         token: str,
         most: int | None,

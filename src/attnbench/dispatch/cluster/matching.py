@@ -70,7 +70,7 @@ class WaitingKind:
         return known
 
 
-class Waiting:
+class WaitingBlocks:
     """Blocks that wait for a machine, and which machines each of them is not given to.
 
     ``refused`` are the slots that said no to a block and why, by its number; ``lost`` the workers that were lost over

@@ -15,7 +15,7 @@ from typing import Any
 from attnbench.dispatch.cluster.connection import COMMAND, ClusterWords, connected
 from attnbench.dispatch.cluster.fleet import Fleet
 from attnbench.dispatch.cluster.front import Carried, Front
-from attnbench.dispatch.cluster.matching import Waiting, lacks
+from attnbench.dispatch.cluster.matching import WaitingBlocks, lacks
 from attnbench.dispatch.cluster.messages import AskedOfWorker
 from attnbench.dispatch.folder import read_block
 from attnbench.dispatch.layout import WantedPlan, lay_out
@@ -109,9 +109,15 @@ def _check(words: DispatchWords) -> None:
     if words.resume is None:
         return
     given = words.wanted.words
-    asked = bool(given.suites or given.workload or given.impl or given.axes or given.device or given.threads)
-    asked = asked or any(given.levels.values()) or bool(given.impls or given.suite_files)
-    if asked or words.wanted.labels or words.wanted.hold or words.wanted.seed is not None or words.plan is not None:
+    words_given = bool(given.suites or given.workload or given.impl or given.axes or given.device or given.threads)
+    words_given = words_given or any(given.levels.values()) or bool(given.impls or given.suite_files)
+    if (
+        words_given
+        or words.wanted.labels
+        or words.wanted.hold
+        or words.wanted.seed is not None
+        or words.plan is not None
+    ):
         msg = f"--resume {words.resume} goes on with the plan that is there, as it was asked; leave the other words out"
         raise UsageError(msg)
 
@@ -150,14 +156,14 @@ def _front(
     """All that there is before the first block is given out. Raises ``UsageError`` for what nobody can measure."""
     plan = listing.plan
     progress(len(listing.ids) - len(listing.missing), len(listing.ids), "asking the workers")
-    waiting, packages = Waiting(), set[str]()
+    waiting, packages = WaitingBlocks(), set[str]()
     for number in listing.missing:
         needs = read_block(listing.folder, plan, listing.ids[number]).needs
         waiting.add(number, needs)
         packages.update(needs.packages)
     wait_s = seconds(words.wait) or PATIENCE_S
-    asked = AskedOfWorker(plan=plan, packages=tuple(sorted(name for name in packages if _planned_with(name, plan))))
-    fleet = Fleet(client, asked, words.cluster.token, note)
+    question = AskedOfWorker(plan=plan, packages=tuple(sorted(name for name in packages if _planned_with(name, plan))))
+    fleet = Fleet(client, question, words.cluster.token, note)
     _gather(fleet, words, wait_s)
     for line in fleet.sentences():
         note(line)
@@ -207,7 +213,7 @@ def _gather(fleet: Fleet, words: DispatchWords, wait_s: float) -> None:
     raise UsageError(msg)
 
 
-def _check_possible(words: DispatchWords, fleet: Fleet, waiting: Waiting, note: Callable[[str], None]) -> None:
+def _check_possible(words: DispatchWords, fleet: Fleet, waiting: WaitingBlocks, note: Callable[[str], None]) -> None:
     """Say what no worker can measure. Raises ``UsageError`` unless the rest is to be measured."""
     hands = list(fleet.hands.values())
     stranded = waiting.stranded(hands)
