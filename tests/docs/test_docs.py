@@ -41,6 +41,7 @@ QUICK = {
     "run speed --shape h4-d64": ["--quiet", "--budget", "15s", "--impl", "numpy/naive"],
     "dispatch plan": ["--impl", "numpy/naive", *SMALL],
     "dispatch work": ["--quiet"],
+    "dispatch run": ["--quiet", "--impl", "numpy/naive", *SMALL],
     "best --measure": ["--quiet", "--measure", "8s", "--impl", "numpy/naive"],
     "ab": PAIRS,
     "calibrate": PAIRS,

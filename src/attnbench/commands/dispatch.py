@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
-import shlex
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from attnbench.commands import options
+from attnbench.commands.blocks import options as of_blocks
+from attnbench.commands.blocks.said import (
+    block_record,
+    check_listed,
+    dispatched_lines,
+    listing_text,
+    merged_lines,
+    planned_lines,
+    worked_line,
+)
 from attnbench.commands.interrupt import end_as_interrupted
-from attnbench.errors import EXIT_OK, UsageError
+from attnbench.errors import EXIT_OK
 from attnbench.interface.places import check_runs_folder
 from attnbench.show.console import complain, document, say, set_quiet, show
 from attnbench.show.progress import ProgressLine
 
 if TYPE_CHECKING:
-    from attnbench.dispatch.layout import LaidOutPlan, PlannedKind
-    from attnbench.dispatch.listing import ListedBlock, Listing
-    from attnbench.dispatch.merge import Merged
-    from attnbench.dispatch.work import Worked
+    from attnbench.dispatch.cluster.start import DispatchWords
 
 dispatch = typer.Typer(help="One run on many machines: its blocks as files, measured anywhere, and put together.")
 
@@ -31,7 +37,7 @@ Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The folder of a pla
 def plan(
     suites: Annotated[list[str] | None, typer.Argument(metavar="SUITE...", help="See: attnbench list suites.")] = None,
     *,
-    out: options.PlanOut,
+    out: of_blocks.PlanOut,
     workload: options.Workload = None,
     impl: options.Impls = None,
     axis: options.Axes = None,
@@ -42,14 +48,14 @@ def plan(
     dtype: options.Dtypes = None,
     device: options.Devices = None,
     threads: options.ThreadsOfAll = None,
-    budget: options.PlanBudget = None,
+    budget: of_blocks.PlanBudget = None,
     timeout: options.CellTimeout = 120.0,
     files: options.Files = None,
     suite_files: options.SuiteFiles = None,
-    send_files: options.SendFiles = False,
-    label: options.NeededLabels = None,
-    hold: options.Hold = None,
-    seed: options.PlanSeed = None,
+    send_files: of_blocks.SendFiles = False,
+    label: of_blocks.NeededLabels = None,
+    hold: of_blocks.Hold = None,
+    seed: of_blocks.PlanSeed = None,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -82,50 +88,18 @@ def plan(
         }
         document(about | {"kinds": kinds, "exit_code": EXIT_OK})
     else:
-        show("\n".join(_planned(planned, out)))
-
-
-def _planned(planned: LaidOutPlan, out: Path) -> list[str]:
-    """What was laid out, what is to be brought to every machine, and what to type next."""
-    blocks = "1 block is" if planned.plan.blocks == 1 else f"{planned.plan.blocks} blocks are"
-    cells = "1 cell" if planned.plan.cells == 1 else f"{planned.plan.cells} cells"
-    lines = [
-        f"{blocks} laid out in {out}, {cells} in all.",
-        *(_kind(kind) for kind in planned.kinds),
-    ]
-    if planned.plan.asked.budget_s is not None:
-        each = planned.plan.asked.budget_s / planned.plan.cells
-        lines.append(f"The budget gives each cell {each:.3g} s of a machine's time, and a block that of its cells.")
-    if names := ", ".join(file.path for file in planned.plan.files if file.sent is None):
-        lines.append(
-            f"Not in the folder, and to be at the same place on every machine: {names}. --send-files copies them."
-        )
-    place = shlex.quote(str(out))
-    return [
-        *lines,
-        f"measure one: attnbench dispatch work {place} --block 0",
-        f"see them:    attnbench dispatch list {place}",
-        f"at the end:  attnbench dispatch merge {place}",
-    ]
-
-
-def _kind(kind: PlannedKind) -> str:
-    from attnbench.show.units import size
-
-    numbers = f"{kind.first}-{kind.last}" if kind.last > kind.first else str(kind.first)
-    memory = "" if kind.memory_bytes is None else f"; arrays of up to {size(kind.memory_bytes)}"
-    return f"  {numbers}: {kind.needs}{memory}"
+        show("\n".join(planned_lines(planned, out)))
 
 
 @dispatch.command()
 def work(
     folder: Folder,
     *,
-    block: options.Block,
-    label: options.WorkerLabels = None,
-    again: options.MeasureAgain = False,
-    each_machine: options.EachMachine = False,
-    budget: options.BlockBudget = None,
+    block: of_blocks.Block,
+    label: of_blocks.WorkerLabels = None,
+    again: of_blocks.MeasureAgain = False,
+    each_machine: of_blocks.EachMachine = False,
+    budget: of_blocks.BlockBudget = None,
     wait: options.WaitOnMachine = None,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
@@ -154,23 +128,92 @@ def work(
             }
         )
     else:
-        show(_worked(outcome))
+        show(worked_line(outcome))
     raise typer.Exit(outcome.exit_code)
 
 
-def _worked(outcome: Worked) -> str:
-    name = f"block {outcome.block.number} ({outcome.block.id})"
-    if outcome.was_there:
-        return f"{name} has a result already: {outcome.file}. --again measures it anew."
-    if outcome.file is None:
-        return f"{name}: {outcome.note}. Nothing of it is kept; type the same again."
-    return f"{name}: {_counts(outcome.counts)}.\nkept: {outcome.file}"
+@dispatch.command()
+def run(
+    suites: Annotated[list[str] | None, typer.Argument(metavar="SUITE...", help="See: attnbench list suites.")] = None,
+    *,
+    scheduler: of_blocks.Scheduler = None,
+    workers: of_blocks.LocalWorkers = None,
+    workload: options.Workload = None,
+    impl: options.Impls = None,
+    axis: options.Axes = None,
+    shape: options.Shapes = None,
+    tokens: options.Tokens = None,
+    batch: options.Batch = None,
+    phase: options.Phases = None,
+    dtype: options.Dtypes = None,
+    device: options.Devices = None,
+    threads: options.ThreadsOfAll = None,
+    budget: of_blocks.PlanBudget = None,
+    timeout: options.CellTimeout = 120.0,
+    files: options.Files = None,
+    suite_files: options.SuiteFiles = None,
+    send_files: of_blocks.SendFiles = False,
+    label: of_blocks.NeededLabels = None,
+    hold: of_blocks.Hold = None,
+    seed: of_blocks.PlanSeed = None,
+    plan_folder: of_blocks.DispatchedPlan = None,
+    resume: of_blocks.ResumePlan = None,
+    out: options.RunsOut = Path("results"),
+    partial: of_blocks.Partial = False,
+    most: of_blocks.Most = None,
+    resource: of_blocks.Token = "node",
+    wait: of_blocks.WorkersWait = None,
+    tls_ca: of_blocks.TlsCa = None,
+    tls_cert: of_blocks.TlsCert = None,
+    tls_key: of_blocks.TlsKey = None,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Lay out a run, measure its blocks on the workers of a Dask cluster, and make a run for each machine."""
+    from attnbench.dispatch.cluster.connection import Certificates, ClusterWords
+    from attnbench.dispatch.cluster.start import DispatchWords
+    from attnbench.dispatch.layout import WantedPlan
+    from attnbench.interface.running import LEVELS, RunWords
+
+    set_quiet(quiet)
+    words = RunWords(
+        suites=suites or [],
+        workload=workload,
+        impl=impl or [],
+        axes=axis or [],
+        levels=dict(zip(LEVELS, (shape or [], tokens or [], batch or [], phase or [], dtype or []), strict=True)),
+        device=device or [],
+        threads=threads or [],
+        budget=budget,
+        timeout_s=timeout,
+        impls=files or [],
+        suite_files=suite_files or [],
+    )
+    wanted = WantedPlan(words, Path(), label or [], hold or [], send_files, seed)
+    cluster = ClusterWords(scheduler, workers, Certificates(tls_ca, tls_cert, tls_key), resource)
+    _dispatch(DispatchWords(cluster, wanted, plan_folder, resume, out, most, partial, wait), as_json=as_json)
 
 
-def _counts(counts: Any) -> str:
-    total = sum(counts.values())
-    cells = "1 cell" if total == 1 else f"{total} cells"
-    return f"{cells}: " + ", ".join(f"{count} {status}" for status, count in counts.items())
+def _dispatch(words: DispatchWords, *, as_json: bool) -> None:
+    """Measure, make the runs with their verdicts, and say what came of it."""
+    from attnbench.dispatch.cluster.start import dispatch as dispatched
+    from attnbench.dispatch.cluster.start import going_on, reasons
+    from attnbench.interface.running import judged
+
+    end_as_interrupted()
+    with ProgressLine(None, first="planning") as progress:
+        outcome = dispatched(words, progress, say)
+    runs = outcome.merged.runs if outcome.merged is not None else ()
+    for run_of_machine in runs:
+        judged(run_of_machine.folder, say)
+    if as_json:
+        made = [asdict(run_of_machine) | {"folder": str(run_of_machine.folder)} for run_of_machine in runs]
+        about = {"plan": str(outcome.folder), "blocks": outcome.blocks, "runs": made}
+        left = {str(number): why for number, why in outcome.left.items()}
+        document(about | {"left": left, "beside": outcome.beside, "exit_code": outcome.exit_code})
+    else:
+        show("\n".join(dispatched_lines(outcome, reasons(outcome.left), going_on(words, outcome.folder))))
+    raise typer.Exit(outcome.exit_code)
 
 
 @dispatch.command()
@@ -178,7 +221,7 @@ def merge(
     folder: Folder,
     *,
     out: options.RunsOut = Path("results"),
-    partial: options.Partial = False,
+    partial: of_blocks.Partial = False,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -200,55 +243,29 @@ def merge(
         about = {"missing": list(outcome.missing), "damaged": list(outcome.damaged)}
         document({"runs": runs, **about, "exit_code": outcome.exit_code})
     else:
-        show("\n".join(_merged(folder, outcome)))
+        show("\n".join(merged_lines(folder, outcome)))
     raise typer.Exit(outcome.exit_code)
-
-
-def _merged(folder: Path, outcome: Merged) -> list[str]:
-    from attnbench.dispatch.listing import in_ranges
-
-    lines = []
-    for run in outcome.runs:
-        what = ", ".join([run.cpu or "a machine that does not say what it is", *run.gpus])
-        blocks = "1 block" if run.blocks == 1 else f"{run.blocks} blocks"
-        lines += [f"{run.machine} ({what}): {blocks}, {_counts(run.counts)}.", f"run: {run.folder}"]
-    place = shlex.quote(str(folder))
-    if outcome.damaged:
-        number = len(outcome.damaged)
-        those = "1 file is damaged" if number == 1 else f"{number} files are damaged"
-        lines.append(f"{those}, as said above. Measured again on the same machine it is replaced; else remove it.")
-    if outcome.missing:
-        count = "1 block has" if len(outcome.missing) == 1 else f"{len(outcome.missing)} blocks have"
-        lines.append(f"{count} no result: {in_ranges(outcome.missing)}.")
-    if (outcome.missing or outcome.damaged) and not outcome.runs:
-        lines.append(f"Nothing was written. To take what is there: attnbench dispatch merge {place} --partial")
-    if outcome.runs:
-        runs = " ".join(shlex.quote(str(run.folder)) for run in outcome.runs)
-        name = "" if len(outcome.runs) == 1 else " -o reports/machines"
-        what = "page" if len(outcome.runs) == 1 else "a run for each machine, and a page with all of them side by side"
-        lines.append(f"{what}: attnbench report {runs}{name}")
-    return lines
 
 
 @dispatch.command("list")
 def list_(
     folder: Folder,
     *,
-    missing: options.Missing = False,
-    each: options.MissingEach = False,
-    array_size: options.ArraySize = None,
+    missing: of_blocks.Missing = False,
+    each: of_blocks.MissingEach = False,
+    array_size: of_blocks.ArraySize = None,
     as_json: options.Json = False,
 ) -> None:
     """Show the blocks, what each asks of a machine, and which machines have measured it."""
     from attnbench.dispatch.listing import in_arrays, in_ranges, listed
 
-    _check_listed(missing=missing, each=each, array_size=array_size)
+    check_listed(missing=missing, each=each, array_size=array_size)
     listing = listed(folder)
     arrays = [] if array_size is None else in_arrays(listing.missing, array_size)
     for path in listing.damaged:
         complain(f"{path} is damaged, or of another plan, and counts as no result; work measures its block again")
     if as_json:
-        blocks = [] if missing else [_block(block) for block in listing.blocks()]
+        blocks = [] if missing else [block_record(block) for block in listing.blocks()]
         about = {"blocks": blocks, "missing": list(listing.missing), "ranges": in_ranges(listing.missing)}
         about |= {} if array_size is None else {"arrays": [{"first": first, "tasks": tasks} for first, tasks in arrays]}
         about["damaged"] = [str(path) for path in listing.damaged]
@@ -259,43 +276,4 @@ def list_(
     elif missing:
         show(in_ranges(listing.missing))
     else:
-        show(_listing(listing))
-
-
-def _check_listed(*, missing: bool, each: bool, array_size: int | None) -> None:
-    if each and array_size is not None:
-        msg = "--each and --array-size are two ways to write the same; give one of them"
-        raise UsageError(msg)
-    if array_size is not None and array_size < 1:
-        msg = f"--array-size is 1 or more, such as 1000; got {array_size}"
-        raise UsageError(msg)
-    if (each or array_size is not None) and not missing:
-        option = "--each" if each else f"--array-size {array_size}"
-        msg = f"{option} is a way to write what has no result; type: --missing {option}"
-        raise UsageError(msg)
-
-
-def _block(block: ListedBlock) -> dict[str, Any]:
-    return {field.name: getattr(block, field.name) for field in fields(block)} | {"needs": block.needs.model_dump()}
-
-
-def _listing(listing: Listing) -> str:
-    from attnbench.show.console import table
-    from attnbench.show.units import size
-
-    rows = [
-        [
-            str(block.number),
-            block.id,
-            block.suite,
-            block.kind,
-            "" if block.needs.memory_bytes is None else size(block.needs.memory_bytes),
-            str(block.cells),
-            ", ".join(block.machines) or "nobody yet",
-        ]
-        for block in listing.blocks()
-    ]
-    total = len(listing.planned)
-    done = total - len(listing.missing)
-    heads = ["block", "id", "suite", "needs", "arrays", "cells", "measured by"]
-    return f"{table(heads, rows)}\n\nBlocks with a result: {done} of {total}."
+        show(listing_text(listing))

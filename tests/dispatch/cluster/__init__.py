@@ -1,0 +1,1 @@
+"""Blocks over a cluster of Dask."""
