@@ -121,8 +121,8 @@ def work(folder: Path, typed: str, words: WorkWords, note: Callable[[str], None]
         return Worked(block, EXIT_OK, _there(folder, plan, block, machine, words), was_there=True)
     if result is None:
         return Worked(block, EXIT_INCONCLUSIVE, None, note=note_of_run)
-    own = folder / RESULTS / f"{block.id}.{result.machine}.json"
-    return publish(folder, block, result, replace_it=words.again or own in spoilt)
+    path = folder / RESULTS / f"{block.id}.{result.machine}.json"
+    return publish(folder, block, result, replace_it=words.again or path in spoilt)
 
 
 def _there(
