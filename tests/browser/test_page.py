@@ -54,7 +54,16 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         synthetic.write_run(folder / "pair", ids[1], impls=few_impls, failed=lost, factors=slower, seed=1),
     ]
     plain = replace(suites.SMOKE, story=replace(suites.SMOKE.story, figures=suites.SMOKE.story.figures[:1]))
-    return made | {"pair": write_report(pair, folder / "pair-page", {"smoke": plain})}
+    elsewhere = synthetic.fingerprint(
+        hardware=synthetic.fingerprint().hardware.model_copy(update={"cpu_model": HOSTILE})
+    )
+    there = synthetic.info("20260102T030403Z-smoke-aaaaaa", fingerprint=elsewhere)
+    factors = {"torch/sdpa": 20.0}
+    pair_of_machines = [pair[0], synthetic.write_run(folder / "pair", there, impls=few_impls, factors=factors, seed=2)]
+    return made | {
+        "pair": write_report(pair, folder / "pair-page", {"smoke": plain}),
+        "machines": write_report(pair_of_machines, folder / "machines-page", {"smoke": plain}),
+    }
 
 
 @pytest.mark.parametrize("name", ["timed", "claims"])
@@ -306,6 +315,36 @@ def test_of_two_runs_only_what_differs_is_shown_and_a_link_says_so(browser: Brow
         assert again.page.get_by_label("only what differs").is_checked()
         assert again.page.locator(".beside tbody tr:visible").count() == sum(word != "same" for word in verdicts)
         assert again.overflow() == 0
+
+
+def test_machines_side_by_side_take_the_filters_and_fit_every_width(browser: Browser, pages: dict[str, Path]) -> None:
+    file = pages["machines"]
+    with opened(browser, file, color_scheme="light") as seen:
+        assert seen.page.locator("img").count() == 0
+        assert seen.page.get_by_text(HOSTILE).count() > 2
+        rows = seen.page.locator(".side:not(.times) tbody tr:visible")
+        assert rows.count() == 4
+        seen.page.locator("#filters summary").click()
+        seen.page.get_by_role("checkbox", name="torch/naive").check()
+        assert rows.count() == 0  # it leads nowhere
+        assert seen.page.get_by_text("Showing 0 of 4 rows").is_visible()
+        assert seen.page.url.endswith("#impl=torch/naive")
+        seen.page.get_by_role("checkbox", name="jax/naive").check()
+        assert rows.count() == 4
+        seen.page.get_by_role("button", name="Show everything").click()
+        seen.page.locator("#filters [name=case]").select_option("T = 128, causal")
+        assert rows.count() == 1
+        seen.unfold()
+        assert seen.page.locator(".side.times tbody tr:visible").count() == 3
+        assert (seen.axe(), seen.errors) == ([], [])
+        seen.page.emulate_media(color_scheme="dark")
+        assert seen.axe("color-contrast") == []
+    for width in WIDTHS:
+        with opened(browser, file, "#only=differs", width=width) as seen:
+            seen.unfold()
+            assert seen.overflow() == 0
+            cell = seen.page.locator(".side .first strong:visible").first
+            assert cell.inner_text()
 
 
 def test_what_has_no_end_is_sorted_as_a_number(browser: Browser, pages: dict[str, Path]) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from attnbench.analysis.judged import JudgedRun, judge_run
 from attnbench.comparing import compare
-from attnbench.report.glance.beside import SHOWN, Beside, beside
+from attnbench.report.glance.beside import Beside, beside
 from tests.report import suites
 from tests.results import synthetic
 
@@ -20,11 +20,8 @@ Made = Callable[..., JudgedRun]
 
 @pytest.fixture
 def made(tmp_path: Path) -> Made:
-    def make(run_id: str, impls: tuple[str, ...] = IMPLS, cpu: str = "", **changes: Any) -> JudgedRun:
-        ours = synthetic.fingerprint()
-        hardware = ours.hardware.model_copy(update={"cpu_model": cpu or ours.hardware.cpu_model})
-        info = synthetic.info(run_id, fingerprint=synthetic.fingerprint(hardware=hardware))
-        folder = synthetic.write_run(tmp_path, info, impls=impls, **changes)
+    def make(run_id: str, impls: tuple[str, ...] = IMPLS, **changes: Any) -> JudgedRun:
+        folder = synthetic.write_run(tmp_path, synthetic.info(run_id), impls=impls, **changes)
         return judge_run(folder, lambda _: suites.SMOKE)
 
     return make
@@ -50,19 +47,7 @@ def test_what_differs_is_what_compare_calls_other_than_the_same(made: Made) -> N
         assert set(row.verdict.split(" · ")) <= set(words)
     assert {row.verdict for row in shown.rows if row.impl == "torch/naive"} == {"slower"}
     assert shown.differing == 10
-    assert shown.tested
     assert "the weaker claim" in shown.worth[0]
-
-
-def test_different_machines_are_shown_and_never_tested(made: Made) -> None:
-    shown = table(made(BASE), made(HEAD, factors=SLOWER, cpu="Another CPU"))
-    assert {row.verdict for row in shown.rows} == {SHOWN}
-    assert {row.change for row in shown.rows} == {""}
-    assert not shown.tested
-    assert shown.worth[0].startswith(
-        "Different machines, or other conditions, are shown beside each other and never tested: "
-    )
-    assert all(row.base.endswith("s") and row.head.endswith("s") for row in shown.rows)
 
 
 def test_what_one_run_lacks_or_lost_differs(made: Made) -> None:

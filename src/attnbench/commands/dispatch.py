@@ -224,13 +224,10 @@ def _merged(folder: Path, outcome: Merged) -> list[str]:
         lines.append(f"Nothing was written. To take what is there: attnbench dispatch merge {place} --partial")
     if outcome.runs:
         runs = " ".join(shlex.quote(str(run.folder)) for run in outcome.runs)
-        lines.append(f"pages: attnbench report {runs}" if len(outcome.runs) == 1 else _each(outcome))
+        name = "" if len(outcome.runs) == 1 else " -o reports/machines"
+        what = "page" if len(outcome.runs) == 1 else "a run for each machine, and a page with all of them side by side"
+        lines.append(f"{what}: attnbench report {runs}{name}")
     return lines
-
-
-def _each(outcome: Merged) -> str:
-    typed = "; ".join(f"attnbench report {shlex.quote(str(run.folder))}" for run in outcome.runs)
-    return f"A run for each machine, a page for each: {typed}"
 
 
 @dispatch.command("list")

@@ -27,10 +27,10 @@ def report(
     check_report_extra("attnbench report")
     from attnbench.report.terminal.answer import answer_text
     from attnbench.report.write import collected, refuse_other, write_collected
-    from attnbench.results.read import read_info, run_folder
+    from attnbench.results.read import find_runs, read_info
 
     given = use_suites(suite_files)
-    folders = [run_folder(run) for run in runs]
+    folders = find_runs(runs)
     infos = [read_info(folder) for folder in folders]
     ids = [info.run_id for info in infos]
     suites = suites_for(infos, given)
@@ -42,7 +42,8 @@ def report(
     collection = collected(folders, suites)
     page = write_collected(collection, place)
     if as_json:
-        document({"report": str(page), "runs": ids, "exit_code": EXIT_OK})
+        about = {} if collection.machines is None else {"machines": collection.machines.describe()}
+        document({"report": str(page), "runs": ids, **about, "exit_code": EXIT_OK})
     else:
         show(answer_text(collection))
         show(f"\nreport: {page}")

@@ -1,6 +1,7 @@
 """What a report says, before any markup: runs and suites as sections with findings, figures and tables.
 
-A section belongs to one suite of one run; cells of different runs are never mixed, so machines cannot be either.
+A section belongs to one suite of one run; cells of different runs are never mixed, so machines cannot be either. Runs
+of several machines are ordered by machine, and put side by side (``glance.machines``).
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from attnbench.analysis.claims import VERDICTS
 from attnbench.analysis.judged import JudgedRun, JudgedSuite, Row
 from attnbench.analysis.leading import OverFastest, all_standings
 from attnbench.analysis.sampled import without_rounds
+from attnbench.comparing.runs import machine_key
 from attnbench.errors import UsageError
 from attnbench.report import claimed, findings, tables
 from attnbench.report.defaults import default_figures, with_setting
@@ -28,6 +30,8 @@ from attnbench.report.glance.cases import WORKLOAD
 from attnbench.report.glance.conditions import conditions, rates
 from attnbench.report.glance.forest import ForestLine, forest, forest_noun
 from attnbench.report.glance.grid import AnswerGrid, grid_of
+from attnbench.report.glance.machines import Machines
+from attnbench.report.glance.side import SideRun, machines
 from attnbench.report.html.records import DataTable, data_table
 from attnbench.report.palette import Palette
 from attnbench.report.tables import Table
@@ -42,6 +46,7 @@ if TYPE_CHECKING:
 
 SHORT = 220  # characters of a finding that stands beside a figure; longer ones are folded
 MOST_IN_NAME = 4
+CLAIMS = "claims"
 # The story of a suite that is not installed here.
 NOT_INSTALLED = Story(question="This suite is not installed here; its rows are shown as they are.")
 
@@ -128,6 +133,13 @@ class RunReport:
         return forest_noun(self.forest)
 
     @property
+    def tallied(self) -> str:
+        """The same in a sentence, with how many claims there are."""
+        total, lines = sum(self.tally.values()), sum(map(len, self.forest.values()))
+        tally = ", ".join(f"{count} {verdict}" for verdict, count in self.tally.items())
+        return f"{total} verdict{'s' * (total > 1)} on {lines} {self.claims}: {tally}."
+
+    @property
     def tally(self) -> dict[str, int]:
         """How many verdicts on claims came to what, in the order of ``forest``."""
         counts = Counter(mark.verdict for lines in self.forest.values() for line in lines for mark in line.marks)
@@ -142,6 +154,7 @@ class Report:
     runs: tuple[RunReport, ...]
     frame: pd.DataFrame
     beside: Beside | None = None
+    machines: Machines | None = None
 
     @property
     def name(self) -> str:
@@ -193,6 +206,7 @@ def collect(judged: Sequence[JudgedRun], *, drawn: bool = True) -> Report:
     if not judged:
         msg = "a report needs a run. Type: attnbench report results/RUN"
         raise UsageError(msg)
+    judged = _by_machine(judged)
     palette = Palette()
     names = pd.concat([run.frame["impl"] for run in judged]).unique()
     palette.places("impl", list(names))
@@ -203,7 +217,27 @@ def collect(judged: Sequence[JudgedRun], *, drawn: bool = True) -> Report:
     suites = dict.fromkeys(section.suite for run in runs for section in run.sections)
     title = ", ".join(suites) or "nothing was planned"
     frame = pd.concat([without_rounds(run.frame) for run in judged], ignore_index=True)
-    return Report(title, runs, frame, beside(judged))
+    apart = machines([_side(run, shown) for run, shown in zip(judged, runs, strict=True)])
+    return Report(title, runs, frame, beside(judged) if apart is None else None, apart)
+
+
+def _by_machine(judged: Sequence[JudgedRun]) -> list[JudgedRun]:
+    """The runs in the order in which they were named, those of a machine following each other."""
+    order: dict[str, int] = {}
+    for run in judged:
+        order.setdefault(machine_key(run.info), len(order))
+    return sorted(judged, key=lambda run: order[machine_key(run.info)])
+
+
+def _side(judged: JudgedRun, run: RunReport) -> SideRun:
+    """What of a run is put beside those of other machines: its claims in one sentence, else that of each suite."""
+    claims = tuple(line for lines in run.forest.values() for line in lines)
+    answers = {CLAIMS: run.tallied} if run.forest else {}
+    for section in run.sections:
+        if section.leads or not run.forest:
+            brief = next(iter((*section.short, *section.brief)), "") or section.counts
+            answers[section.suite] = brief if section.advice is None else section.advice.sentence
+    return SideRun(judged.info, {suite.name: suite.frame for suite in judged.suites}, answers, claims)
 
 
 def _run(judged: JudgedRun, anchor: str, palette: Palette, *, several: bool, drawn: bool) -> RunReport:

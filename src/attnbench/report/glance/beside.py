@@ -1,6 +1,6 @@
-"""Two runs beside each other: both times of every timed cell, and what the rules of ``attnbench compare`` call it.
+"""Two runs of a machine beside each other: both times of every timed cell, and what ``attnbench compare`` calls it.
 
-Different machines, or one machine under other conditions, are shown and never tested.
+Runs of several machines come into ``machines``: they are shown and never tested.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from attnbench.analysis.judged import JudgedRun
-from attnbench.comparing.runs import Key, key_of, unlike_machine
+from attnbench.comparing.runs import Key, key_of
 from attnbench.comparing.together import drifts
 from attnbench.comparing.verdicts import CLAIM, Verdict, compare, percent
 from attnbench.errors import UsageError
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 PAIR = 2
 MARGIN = 0.05  # the smallest change that matters, as attnbench compare has it unless it is given another
-SAME, SHOWN = "same", "shown, not tested"
+SAME = "same"
 
 
 @dataclass(frozen=True)
@@ -45,13 +45,12 @@ class BesideRow:
 
 @dataclass(frozen=True)
 class Beside:
-    """Two runs: their ids, what the verdicts are worth, a row for each cell, and whether these were tested."""
+    """Two runs: their ids, what the verdicts are worth, and a row for each cell."""
 
     base: str
     head: str
     worth: tuple[str, ...]
     rows: tuple[BesideRow, ...]
-    tested: bool = True
 
     @property
     def differing(self) -> int:
@@ -60,14 +59,13 @@ class Beside:
 
 
 def beside(runs: Sequence[JudgedRun]) -> Beside | None:
-    """The table of two runs that share a timed suite; ``None`` for any others."""
+    """The table of two runs of one machine that share a timed suite; ``None`` for any others."""
     if len(runs) != PAIR or runs[0].info.run_id == runs[1].info.run_id:
         return None
     base, head = (_timed(run.frame) for run in runs)
     if not {key[0] for key in base} & {key[0] for key in head}:
         return None
     infos = [run.info for run in runs]
-    machine = unlike_machine(*infos)
     try:
         verdicts = compare(runs[0].folder, runs[1].folder, MARGIN)
     except UsageError as error:  # such as two rows for one cell
@@ -76,21 +74,16 @@ def beside(runs: Sequence[JudgedRun]) -> Beside | None:
     for verdict in verdicts:
         if verdict.key in base or verdict.key in head:
             by_cell.setdefault(verdict.key, []).append(verdict)
-    worth = _worth([verdict for group in by_cell.values() for verdict in group], machine)
+    every = [verdict for group in by_cell.values() for verdict in group]
+    worth = (CLAIM, *(drift.sentence for drift in drifts(every, MARGIN)))
     name = _naming(list(by_cell))
-    rows = tuple(_row(name(group[0]), group, base.get(key), head.get(key), machine) for key, group in by_cell.items())
-    return Beside(infos[0].run_id, infos[1].run_id, worth, rows, tested=machine is None)
+    rows = tuple(_row(name(group[0]), group, base.get(key), head.get(key)) for key, group in by_cell.items())
+    return Beside(infos[0].run_id, infos[1].run_id, worth, rows)
 
 
 def _timed(frame: pd.DataFrame) -> dict[Key, dict[str, Any]]:
     rows = records(frame[frame["kind"] == "timed"])
     return {key_of(row): row for row in rows}
-
-
-def _worth(verdicts: Sequence[Verdict], machine: str | None) -> tuple[str, ...]:
-    if machine is not None:
-        return (f"Different machines, or other conditions, are shown beside each other and never tested: {machine}.",)
-    return (CLAIM, *(drift.sentence for drift in drifts(verdicts, MARGIN)))
 
 
 def _naming(keys: Sequence[Key]) -> Callable[[Verdict], str]:
@@ -110,14 +103,10 @@ def _row(
     verdicts: Sequence[Verdict],
     base: Mapping[str, Any] | None,
     head: Mapping[str, Any] | None,
-    machine: str | None,
 ) -> BesideRow:
     time, words = verdicts[0], [verdict.verdict for verdict in verdicts]
     differing = [word for word in words if word != SAME]
     verdict = " · ".join(dict.fromkeys(differing)) or SAME
-    both = base is not None and head is not None and base["status"] == head["status"] == "ok"
-    if machine is not None and both:
-        return BesideRow(case, time.impl, _time(base), _time(head), SHOWN, "", "")
     change = "" if time.ratio is None else percent(time.ratio)
     bounded = time.low is not None and time.high is not None  # an interval is its own reason
     if time.low is not None and time.high is not None:

@@ -24,14 +24,17 @@ CARRIED = ("--impls", WORKLOAD)
 
 def case_names(frame: pd.DataFrame) -> dict[tuple[Hashable, ...], str]:
     """A short name for each (block, case) of a suite: the levels that vary; the whole case where these do not tell."""
-    cases = records(frame.drop_duplicates(["block_id", "case_id"]))
-    columns = varying(frame)
-    names = [worded(row, columns) or str(row["case_label"]) for row in cases]
+    cases = frame.drop_duplicates(["block_id", "case_id"])
+    keys = zip(cases["block_id"], cases["case_id"], strict=True)
+    return dict(zip(keys, names_of(cases, varying(frame)), strict=True))
+
+
+def names_of(cases: pd.DataFrame, columns: Sequence[str]) -> list[str]:
+    """The same for a frame that has one row for each case, by the levels that vary."""
+    rows = records(cases)
+    names = [worded(row, columns) or str(row["case_label"]) for row in rows]
     seen = Counter(names)
-    return {
-        (row["block_id"], row["case_id"]): name if seen[name] == 1 else f"{name} ({row['case_label']})"
-        for row, name in zip(cases, names, strict=True)
-    }
+    return [name if seen[name] == 1 else f"{name} ({row['case_label']})" for row, name in zip(rows, names, strict=True)]
 
 
 def command(info: RunInfo, row: dict[str, Any]) -> str:

@@ -2,7 +2,7 @@
 // Draws the tables of the page from its data, and keeps what a reader chose in the address. Texts are set as text, never
 // as markup. What is chosen: q (text), status, case, impl (names), sort (table.column, with ~ for descending), columns
 // (table.column: shown where it is not by itself, and the other way round), open (tables: unfolded where they are not by
-// themselves, and the other way round), whole (tables of which all rows are drawn), only (differs: of two runs), theme, at
+// themselves, and the other way round), whole (tables of which all rows are drawn), only (differs: of several runs), theme, at
 // (where on the page).
 const data = JSON.parse(document.getElementById("data").textContent);
 if (data.version !== 2) throw new Error(`data of version ${data.version}; this script reads version 2`);
@@ -183,7 +183,8 @@ function drawAll() {
   document.documentElement.dataset.theme = state.theme ?? "";
   document.getElementById("theme").value = state.theme ?? "";
   document.querySelectorAll(".grid").forEach(drawGrid);
-  for (const row of document.querySelectorAll(".beside [data-same]")) row.hidden = state.only === "differs";
+  for (const row of document.querySelectorAll("tr[data-same], .side tbody tr")) row.hidden = isHidden(row.dataset);
+  document.querySelectorAll(".side").forEach(countRows);
   if (only) only.checked = state.only === "differs";
   for (const head of document.querySelectorAll(".grid [data-library]")) {
     const mine = [...head.closest("thead").querySelectorAll("[data-impl]")].filter((cell) => cell.dataset.impl.split("/")[0] === head.dataset.library && !cell.hidden);
@@ -199,6 +200,20 @@ function drawAll() {
   const left = data.tables.reduce((sum, table) => sum + chosen(table).length, 0);
   const all = data.tables.reduce((sum, table) => sum + table.rows.length, 0);
   document.getElementById("count").textContent = `${left} of ${all} cells`;
+}
+// What differs, cases and implementations choose rows of the tables of several runs; those without cases have no such names.
+function isHidden({ same, cases, impls }) {
+  if (same && state.only === "differs") return true;
+  if (cases === undefined) return false;
+  if (state.case && !cases.split("\n").includes(state.case)) return true;
+  return state.impl.length > 0 && !impls.split("\n").some((name) => state.impl.includes(name));
+}
+// A table of several machines says what it leaves out.
+function countRows(table) {
+  const rows = [...table.tBodies[0].rows], left = rows.filter((row) => !row.hidden).length;
+  const note = table.parentElement.previousElementSibling;
+  note.hidden = left === rows.length;
+  note.textContent = `Showing ${left} of ${rows.length} rows: those that differ, or pass the filters`;
 }
 // A grid says what it leaves out, and the Tab key always finds a cell of it.
 function drawGrid(table) {
@@ -334,6 +349,8 @@ for (const table of document.querySelectorAll(".grid")) {
   for (const name of ["mouseover", "focusin"]) table.addEventListener(name, (event) => say(event.target.closest("[data-tip]")));
   for (const name of ["mouseleave", "focusout"]) table.addEventListener(name, () => say(null));
 }
+
+for (const table of document.querySelectorAll(".side")) table.parentElement.before(make("p", { className: "note", hidden: true }));
 
 // Where the address leads: a plain #place is a place of the page, and what was chosen before stays.
 function follow() {

@@ -30,7 +30,7 @@ def environment() -> jinja2.Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    made.filters.update(inline=inline, code=code, cell=cell, interval_plot=interval_plot)
+    made.filters.update(inline=inline, code=code, breakable=breakable, cell=cell, interval_plot=interval_plot)
     return made
 
 
@@ -46,6 +46,13 @@ def code(text: str) -> Any:
     from markupsafe import Markup, escape
 
     return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))  # noqa: S704  (escaped just here)
+
+
+def breakable(text: str) -> Any:
+    """Escaped text that a narrow column may break behind the library of an implementation's name."""
+    from markupsafe import Markup, escape
+
+    return Markup(str(escape(text)).replace("/", "/<wbr>"))  # noqa: S704  (escaped just here)
 
 
 def cell(text: str) -> str:

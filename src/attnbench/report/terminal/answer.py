@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from attnbench.analysis.claims import CONTRADICTED, NOT_DETECTED, REPRODUCED
 from attnbench.report.console import render
 from attnbench.report.content import Report, RunReport, Section
-from attnbench.report.glance.forest import DIFFERS, ForestLine, forest_noun
+from attnbench.report.glance.forest import DIFFERS, ForestLine
 from attnbench.report.tables import Table
 from attnbench.report.terminal.gridded import CODES, PLAIN, grid_lines, wrapped
 from attnbench.show.console import screen
@@ -24,15 +24,36 @@ def answer_text(report: Report, place: Screen | None = None, *, served: bool = F
     ``served``: the verdict on a workload was said before, and only its grid is wanted.
     """
     place = place or screen()
-    parts = [part for run in report.runs for part in _run(run, place, several=len(report.runs) > 1, served=served)]
+    parts = list(_machines(report, place))
+    parts += [part for run in report.runs for part in _run(run, place, _named(report, run), served=served)]
     if report.beside is not None:
         parts.append("\n".join(_beside(report, place)))
     return "\n\n".join(part for part in parts if part)
 
 
-def _run(run: RunReport, place: Screen, *, several: bool, served: bool) -> Iterator[str]:
-    if several:
-        yield f"Run {visible(run.info.run_id)}"
+def _machines(report: Report, place: Screen) -> Iterator[str]:
+    """Of several machines the answers of each and their tables, before each run by itself."""
+    if report.machines is None:
+        return
+    lines = [f"{len(report.machines.machines)} machines, whose numbers are never compared with each other.", ""]
+    for line in report.machines.lines:
+        lines += wrapped(visible(line), place.width, "  ")
+    yield "\n".join(lines)
+    for sentence, table in report.machines.shown:
+        yield "\n".join([*wrapped(visible(sentence), place.width), "", *_tables([table], place)])
+
+
+def _named(report: Report, run: RunReport) -> str:
+    """What a run is headed by where there are several."""
+    if len(report.runs) == 1:
+        return ""
+    where = f", on {report.machines.name_of(run.info.run_id)}" if report.machines else ""
+    return visible(f"Run {run.info.run_id}{where}")
+
+
+def _run(run: RunReport, place: Screen, head: str, *, served: bool) -> Iterator[str]:
+    if head:
+        yield head
     if run.forest:
         yield "\n".join(_claims(run, place))
     for section in run.sections:
@@ -80,11 +101,7 @@ def _sentence(section: Section, *, served: bool) -> str:
 
 def _claims(run: RunReport, place: Screen) -> Iterator[str]:
     """How many verdicts came to what, then every claim, those that did not hold first."""
-    tally = ", ".join(f"{count} {verdict}" for verdict, count in run.tally.items())
-    total = sum(run.tally.values())
-    claims = sum(map(len, run.forest.values()))
-    count = f"{total} verdict{'s' * (total > 1)} on {claims} {forest_noun(run.forest)}"
-    yield from wrapped(f"{count}: {tally}.", place.width)
+    yield from wrapped(run.tallied, place.width)
     for verdict, lines in run.forest.items():
         yield ""
         head = f"{verdict} · {len(lines)} claim{'s' * (len(lines) > 1)}"
@@ -128,7 +145,7 @@ def _beside(report: Report, place: Screen) -> Iterator[str]:
     """What two runs beside each other come to; their times are in the report and in ``compare``."""
     pair = report.beside
     assert pair is not None  # noqa: S101  (asked by answer_text)
-    if pair.rows and pair.tested:
+    if pair.rows:
         count = f"Of {len(pair.rows)} cells {len(pair.rows) - pair.differing} are the same by the rules of compare."
         yield from wrapped(count, place.width)
     for sentence in pair.worth:
