@@ -80,37 +80,37 @@ def machines_of(runs: Runs | None) -> list[AskedMachine]:
 
     Raises ``ResultsError`` for a run that is named and is none.
     """
-    here = collect_hardware()
+    this = collect_hardware()
     if runs is None:
-        return [AskedMachine(here)]
+        return [AskedMachine(this)]
     infos = sorted((read_info(folder) for folder in find_runs(runs)), key=lambda info: info.started)
     newest = {info.fingerprint.machine_id: info.fingerprint for info in infos if info.imported is None}
-    ids = sorted(newest, key=lambda name: name != here.id)
-    if ids in ([], [here.id]):
-        return [AskedMachine(here)]
+    ids = sorted(newest, key=lambda name: name != this.id)
+    if ids in ([], [this.id]):
+        return [AskedMachine(this)]
     names = machine_names([newest[name] for name in ids])
     return [
-        AskedMachine(newest[own].hardware, name, own == here.id, frozenset(ids) - {own})
-        for own, name in zip(ids, names, strict=True)
+        AskedMachine(newest[machine_id].hardware, name, machine_id == this.id, frozenset(ids) - {machine_id})
+        for machine_id, name in zip(ids, names, strict=True)
     ]
 
 
-def gathered(runs: Runs | None = None, asked: AskedMachine | None = None) -> RunsHere:
+def gathered(runs: Runs | None = None, machine: AskedMachine | None = None) -> RunsHere:
     """The runs that are named, or all in ``results/``. Raises ``ResultsError`` for one that is named and is none.
 
     In ``results/`` a damaged run is left out with its reason, and no run at all is no error.
     """
     if runs is None and not Path(USUAL).is_dir():
         return RunsHere(())
-    machine = asked or AskedMachine(collect_hardware())
+    place = machine or AskedMachine(collect_hardware())
     kept: list[MeasuredRun] = []
     passed: dict[str, list[str]] = {}
     for folder in _folders(runs):
         try:
-            run = MeasuredRun(folder, read_info(folder), machine.is_here)
-            if run.info.imported is None and run.info.fingerprint.machine_id in machine.others:
+            run = MeasuredRun(folder, read_info(folder), place.is_here)
+            if run.info.imported is None and run.info.fingerprint.machine_id in place.others:
                 continue  # it is in the answer of its own machine
-            why = _why_not(run.info, machine.hardware)
+            why = _why_not(run.info, place.hardware)
             kept += [run] if why is None and len(run.rows) else []
         except ResultsError as error:
             if runs is not None:

@@ -44,8 +44,8 @@ def tabulated(
     declares: Declares | None = None,
 ) -> tuple[ChoiceTable, tuple[str, ...]]:
     """The table of saved runs of a machine, this one without, and a line for each kind of what was passed over."""
-    asked = machine or AskedMachine(collect_hardware())
-    every = gathered(runs, asked)
+    place = machine or AskedMachine(collect_hardware())
+    every = gathered(runs, place)
     asks = declares or partial(able.declared, device=fits.device)
     cases, unequal = _cases(blocks(every.runs), fits)
     rows = [_row(fitting, fits, asks) for fitting in cases]
@@ -56,8 +56,8 @@ def tabulated(
     made = ChoiceTable(
         made=utc_now(),
         spec_version=SPEC_VERSION,
-        machine_id=asked.hardware.id,
-        hardware=asked.hardware,
+        machine_id=place.hardware.id,
+        hardware=place.hardware,
         needs=fits.needs,
         memory_bytes=fits.memory_bytes,
         runs=held,

@@ -141,14 +141,14 @@ def _write_table(file: Path, runs: list[str] | None, fits: Wanted, *, as_json: b
         check_output("--table", each)
     tables = [_written(each, runs, fits, machine) for each, machine in zip(files, machines, strict=True)]
     if not as_json:
-        for told in tables:
-            left = " (left as it was: no case fits)" if told.is_kept else ""
-            show(f"{told.about['entries']} cases of {told.of}\ntable: {told.about['table']}{left}")
+        for written in tables:
+            left = " (left as it was: no case fits)" if written.is_kept else ""
+            show(f"{written.about['entries']} cases of {written.of}\ntable: {written.about['table']}{left}")
     elif len(tables) == 1:
         document(tables[0].about)
     else:
-        document({"machines": [{"machine": told.of, **told.about} for told in tables]})
-    return EXIT_OK if all(told.about["entries"] for told in tables) else EXIT_NOTHING_MEASURED
+        document({"machines": [{"machine": written.of, **written.about} for written in tables]})
+    return EXIT_OK if all(written.about["entries"] for written in tables) else EXIT_NOTHING_MEASURED
 
 
 def _of_machine(file: Path, machine_id: str) -> Path:

@@ -48,8 +48,8 @@ def history(
     require_ruptures()
     check_folder("--out", out)
     folders = find_runs(runs or ["results"])
-    here = collect_hardware().id
-    past = over_time(folders, split(suite), impl or [], machine, percentage(margin), here, choose=not runs)
+    this_machine = collect_hardware().id
+    past = over_time(folders, split(suite), impl or [], machine, percentage(margin), this_machine, choose=not runs)
     try:
         out.mkdir(parents=True, exist_ok=True)
         hidden = draw_history(past, out / FIGURE)

@@ -4,6 +4,7 @@ Nothing but files and exit statuses: whatever can start a command on a machine c
 ``records`` (what stands in the files), ``folder`` (where they are, read and written whole), ``blocks`` (the file that
 has all blocks), ``held`` (the code and the versions that workers are held to), ``sending`` (files of one's own, which
 travel or are found by their hash), ``needs`` (what a block asks of a machine, and in which order blocks are numbered),
-``layout`` (a plan becomes a folder), ``work`` (one block, measured here), ``merge`` (an ordinary run for each machine),
-``listing`` (what is done, and by whom). The room ``cluster`` hands the blocks out over Dask.
+``layout`` (a plan becomes a folder), ``work`` (one block, measured here), ``making`` (a run while it is made of
+results), ``merge`` (one for each machine), ``listing`` (what is done, and by whom). The room ``cluster`` hands
+the blocks out over Dask.
 """

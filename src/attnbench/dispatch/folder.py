@@ -200,8 +200,8 @@ def results_of(folder: Path, block_id: str) -> list[ResultFile]:
     """The results of one block, by machine; those of others are not looked through."""
     top = folder / RESULTS
     there = [top] if not (top / block_id[:2]).is_dir() else [top, top / block_id[:2]]
-    found = [file for place in there for file in _result_files(place) if file.block == block_id]
-    return sorted(found, key=lambda file: file.machine)
+    of_block = [file for place in there for file in _result_files(place) if file.block == block_id]
+    return sorted(of_block, key=lambda file: file.machine)
 
 
 def _result_files(place: Path) -> Iterator[ResultFile]:

@@ -127,8 +127,8 @@ def work(folder: Path, typed: str, words: WorkWords, note: Callable[[str], None]
         return Worked(block, EXIT_INCONCLUSIVE, None, note=note_of_run)
     if note_of_run:
         note(f"{note_of_run}; --again with more time measures the block anew")
-    own = result_path(folder, block.id, result.machine)
-    return publish(folder, block, result, replace_it=words.again or own in spoilt)
+    place = result_path(folder, block.id, result.machine)
+    return publish(folder, block, result, replace_it=words.again or place in spoilt)
 
 
 def _there(

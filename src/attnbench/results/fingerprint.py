@@ -102,7 +102,7 @@ def machine_names(machines: Sequence[Fingerprint]) -> list[str]:
     for label in TELLS_APART:
         alike = [names.count(name) > 1 for name in names]
         said = {
-            name: {fact.get(label) for fact, own in zip(facts, names, strict=True) if own == name} for name in names
+            name: {fact.get(label) for fact, other in zip(facts, names, strict=True) if other == name} for name in names
         }
         names = [
             f"{name}, {label}: {fact.get(label, 'unknown')}" if shared and len(said[name]) > 1 else name

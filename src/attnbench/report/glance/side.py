@@ -126,10 +126,10 @@ def _times(rows: Mapping[tuple[Hashable, ...], SideRow], frames: Sequence[pd.Dat
             texts.setdefault((*_key(row), str(row["impl"])), time)
         seen.append(texts)
     impls = dict.fromkeys(str(key[-1]) for texts in seen for key in texts)
-    for case, row in rows.items():
+    for case, side_row in rows.items():
         for impl in impls:
             if any((*case, impl) in texts for texts in seen):
-                yield SideTime(row, impl, tuple(texts.get((*case, impl), units.NOTHING) for texts in seen))
+                yield SideTime(side_row, impl, tuple(texts.get((*case, impl), units.NOTHING) for texts in seen))
 
 
 def _key(row: Mapping[Any, Any]) -> tuple[Hashable, ...]:
