@@ -29,15 +29,15 @@ def edges_of(b, offsets, first, last):
 
 
 @triton.jit
-def span_of(begin, own, other, first, last, BLOCK: tl.constexpr, STEP: tl.constexpr):
+def span_of(begin, rows, columns, first, last, BLOCK: tl.constexpr, STEP: tl.constexpr):
     """Where a tile of ``BLOCK`` rows has its columns: from ``start`` to ``stop``, in the middle of them all pairs.
 
-    A row r is with columns from r + ``first`` to r + ``last``; ``own`` rows exist, and ``other`` columns. Returns
+    A row r is with columns from r + ``first`` to r + ``last``; ``rows`` and ``columns`` of them exist. Returns
     (start, whole_from, whole_to, stop), all but the last of them multiples of ``STEP``: the middle, which needs no
     mask, and the edges on either side are walked over one after the other.
     """
-    start, whole_from, whole_to = 0, 0, other
-    stop = tl.where(begin < own, other, 0)
+    start, whole_from, whole_to = 0, 0, columns
+    stop = tl.where(begin < rows, columns, 0)
     if first is not None:
         start = tl.maximum(begin + first, 0) // STEP * STEP
         whole_from = tl.cdiv(tl.maximum(begin + BLOCK - 1 + first, start), STEP) * STEP
