@@ -17,15 +17,12 @@ FARTHEST: Any = tl.constexpr(2**30)
 
 
 @triton.jit
-def edges_of(b, offsets, first, last):
-    """The first and last key that query 0 may see; a query i sees i more on either side."""
+def edge_of(b, offsets, side):
+    """The first or last key that query 0 may see, with the offset of its batch entry; a query i sees i more."""
     if offsets is not None:
-        o = tl.load(offsets + b).to(tl.int64)
-        if first is not None:
-            first = tl.minimum(tl.maximum(o + first, -FARTHEST), FARTHEST).to(tl.int32)
-        if last is not None:
-            last = tl.minimum(tl.maximum(o + last, -FARTHEST), FARTHEST).to(tl.int32)
-    return first, last
+        side = tl.load(offsets + b).to(tl.int64) + side
+        side = tl.minimum(tl.maximum(side, -FARTHEST), FARTHEST).to(tl.int32)
+    return side
 
 
 @triton.jit
