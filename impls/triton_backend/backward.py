@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from attnbench.impls.triton_backend.elementary import LOG2E, MINUS_INF
 from attnbench.impls.triton_backend.importing import tl, triton
-from attnbench.impls.triton_backend.logits import edges_of, length_of, logits_of, scale_of, span_of
+from attnbench.impls.triton_backend.logits import edge_of, length_of, logits_of, scale_of, span_of
 
 PLUS_INF: tl.constexpr = tl.constexpr(float("inf"))
 
@@ -101,7 +101,10 @@ def gradients_of_keys(
     queries, keys = length_of(b, q_lengths, TQ), length_of(b, kv_lengths, S)
     if offsets is not None:
         offset = tl.load(offsets + b).to(tl.int32)
-    first, last = edges_of(b, offsets, first, last)
+    if first is not None:
+        first = edge_of(b, offsets, first)
+    if last is not None:
+        last = edge_of(b, offsets, last)
     of_d, of_e = (j[:, None] < S) & (d[None, :] < D), (j[:, None] < S) & (e[None, :] < DV)
     row = j[:, None].to(tl.int64)
     key = tl.load(k + b.to(tl.int64) * k_b + g.to(tl.int64) * k_h + row * k_t + d[None, :] * k_d, mask=of_d, other=0.0)
@@ -180,7 +183,10 @@ def gradients_of_queries(
     queries, keys = length_of(b, q_lengths, TQ), length_of(b, kv_lengths, S)
     if offsets is not None:
         offset = tl.load(offsets + b).to(tl.int32)
-    first, last = edges_of(b, offsets, first, last)
+    if first is not None:
+        first = edge_of(b, offsets, first)
+    if last is not None:
+        last = edge_of(b, offsets, last)
     scale = scale_of(h, scale, scales)
     of_d, of_row = (i[:, None] < TQ) & (d[None, :] < D), head.to(tl.int64) * TQ + i[:, None]
     rows = q + b.to(tl.int64) * q_b + h.to(tl.int64) * q_h + i[:, None].to(tl.int64) * q_t

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from attnbench.impls.triton_backend.backward import gradients_of, rows_of
 from attnbench.impls.triton_backend.importing import tl, triton
-from attnbench.impls.triton_backend.logits import edges_of, length_of, scale_of
+from attnbench.impls.triton_backend.logits import edge_of, length_of, scale_of
 
 
 @triton.jit
@@ -19,7 +19,10 @@ def gradient_of_pairs(
     queries, keys = length_of(b, q_lengths, TQ), length_of(b, kv_lengths, S)
     if offsets is not None:
         offset = tl.load(offsets + b).to(tl.int32)
-    first, last = edges_of(b, offsets, first, last)
+    if first is not None:
+        first = edge_of(b, offsets, first)
+    if last is not None:
+        last = edge_of(b, offsets, last)
     head, row, column = b * HQ + h, i[:, None].to(tl.int64), j[:, None].to(tl.int64)
     of_i, of_j, of_d, of_e = i[:, None] < TQ, j[:, None] < S, d[None, :] < D, e[None, :] < DV
     at = q + b.to(tl.int64) * q_b + h.to(tl.int64) * q_h + row * q_t

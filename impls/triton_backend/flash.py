@@ -164,7 +164,7 @@ def d_bias_of(
 ) -> Float[Tensor, "#B #Hq #Tq #S"]:
     """The gradient of a bias, whose shared batch entries and heads the kernel sums; the rest of a shared axis here."""
     tile = tiles.of("bias", q, v, rules)
-    batches, heads = (full // own for full, own in zip(q.shape[:2], bias.shape[:2], strict=True))
+    batches, heads = (full // kept for full, kept in zip(q.shape[:2], bias.shape[:2], strict=True))
     down, across = tiles.count(q.shape[2], tile.queries), tiles.count(k.shape[2], tile.keys)
     shared_t, shared_s = bias.shape[2] == 1, bias.shape[3] == 1
     shape = (*bias.shape[:2], down if shared_t else q.shape[2], across if shared_s else k.shape[2])

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from attnbench.impls.triton_backend.elementary import LN2, LOG2E, MINUS_INF
 from attnbench.impls.triton_backend.importing import tl, triton
-from attnbench.impls.triton_backend.logits import edges_of, length_of, logits_of, scale_of, span_of
+from attnbench.impls.triton_backend.logits import edge_of, length_of, logits_of, scale_of, span_of
 
 
 @triton.jit
@@ -67,7 +67,10 @@ def attend_tile(
     queries, keys = length_of(b, q_lengths, TQ), length_of(b, kv_lengths, S)
     if offsets is not None:
         offset = tl.load(offsets + b).to(tl.int32)
-    first, last = edges_of(b, offsets, first, last)
+    if first is not None:
+        first = edge_of(b, offsets, first)
+    if last is not None:
+        last = edge_of(b, offsets, last)
     scale = scale_of(h, scale, scales)
     rows = q + b.to(tl.int64) * q_b + h.to(tl.int64) * q_h + i[:, None].to(tl.int64) * q_t
     tile = tl.load(rows + d[None, :] * q_d, mask=(i[:, None] < TQ) & (d[None, :] < D), other=0.0)

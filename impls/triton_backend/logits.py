@@ -17,27 +17,24 @@ FARTHEST: Any = tl.constexpr(2**30)
 
 
 @triton.jit
-def edges_of(b, offsets, first, last):
-    """The first and last key that query 0 may see; a query i sees i more on either side."""
+def edge_of(b, offsets, side):
+    """The first or last key that query 0 may see, with the offset of its batch entry; a query i sees i more."""
     if offsets is not None:
-        o = tl.load(offsets + b).to(tl.int64)
-        if first is not None:
-            first = tl.minimum(tl.maximum(o + first, -FARTHEST), FARTHEST).to(tl.int32)
-        if last is not None:
-            last = tl.minimum(tl.maximum(o + last, -FARTHEST), FARTHEST).to(tl.int32)
-    return first, last
+        side = tl.load(offsets + b).to(tl.int64) + side
+        side = tl.minimum(tl.maximum(side, -FARTHEST), FARTHEST).to(tl.int32)
+    return side
 
 
 @triton.jit
-def span_of(begin, own, other, first, last, BLOCK: tl.constexpr, STEP: tl.constexpr):
+def span_of(begin, rows, columns, first, last, BLOCK: tl.constexpr, STEP: tl.constexpr):
     """Where a tile of ``BLOCK`` rows has its columns: from ``start`` to ``stop``, in the middle of them all pairs.
 
-    A row r is with columns from r + ``first`` to r + ``last``; ``own`` rows exist, and ``other`` columns. Returns
+    A row r is with columns from r + ``first`` to r + ``last``; ``rows`` and ``columns`` of them exist. Returns
     (start, whole_from, whole_to, stop), all but the last of them multiples of ``STEP``: the middle, which needs no
     mask, and the edges on either side are walked over one after the other.
     """
-    start, whole_from, whole_to = 0, 0, other
-    stop = tl.where(begin < own, other, 0)
+    start, whole_from, whole_to = 0, 0, columns
+    stop = tl.where(begin < rows, columns, 0)
     if first is not None:
         start = tl.maximum(begin + first, 0) // STEP * STEP
         whole_from = tl.cdiv(tl.maximum(begin + BLOCK - 1 + first, start), STEP) * STEP

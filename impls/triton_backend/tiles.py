@@ -32,7 +32,7 @@ PER_MULTIPROCESSOR, MULTIPROCESSORS = 2, 132
 MOST_PARTS = 128
 
 
-class Tile(NamedTuple):
+class TileSize(NamedTuple):
     """Queries and keys of a tile, warps of a program, stages of its pipeline of loads, and columns that hold D, Dv."""
 
     queries: int
@@ -72,18 +72,18 @@ def assuming(architecture: int) -> Iterator[None]:
         _Assumed.architecture = before
 
 
-def of(kernel: str, q: Float[Tensor, "B Hq Tq D"], v: Float[Tensor, "B Hkv S Dv"], rules: dict[str, Any]) -> Tile:
+def of(kernel: str, q: Float[Tensor, "B Hq Tq D"], v: Float[Tensor, "B Hkv S Dv"], rules: dict[str, Any]) -> TileSize:
     """The tile of a kernel for these operands."""
     width, value_width = width_of(q.shape[3]), width_of(v.shape[3])
     architecture = architecture_of(q)
     if architecture == INTERPRETED:
-        return Tile(16 if kernel == "decode" else 64, 64, 4, 1, width, value_width)
+        return TileSize(16 if kernel == "decode" else 64, 64, 4, 1, width, value_width)
     filled = (width, value_width) != (q.shape[3], v.shape[3])
     loaded = filled or any(rules[name] is not None for name in LOADED)
     name = f"{kernel} loaded" if loaded and kernel in SPLIT_BY_LOAD else kernel
     row = TABLE[row_of(architecture)]["wide" if q.element_size() > 2 else "half"][name]  # noqa: PLR2004  (bytes)
     least = next(size for size in row if size >= max(width, value_width))
-    return Tile(*row[least], width, value_width)
+    return TileSize(*row[least], width, value_width)
 
 
 def architecture_of(x: Float[Tensor, " ..."]) -> int:

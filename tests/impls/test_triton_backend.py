@@ -35,9 +35,9 @@ def _small_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
     """Several tiles each way, so that edges and middles of the keys are walked over."""
     from attnbench.impls.triton_backend import tiles
 
-    def of(kernel: str, q: object, v: object, rules: object) -> tiles.Tile:
+    def of(kernel: str, q: object, v: object, rules: object) -> tiles.TileSize:
         del q, v, rules
-        return tiles.Tile(16, 32 if kernel == "keys" else 16, 4, 1, 16, 16)
+        return tiles.TileSize(16, 32 if kernel == "keys" else 16, 4, 1, 16, 16)
 
     monkeypatch.setattr(tiles, "of", of)
 
