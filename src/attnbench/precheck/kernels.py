@@ -38,8 +38,8 @@ def triton_kernels(impl: str, question: PrecheckQuestion) -> Iterator[PrecheckRo
         reason = f"{TRITON} is not installed: {pip_install(TRITON, TRITON)}"
         yield from (KernelRow(impl, None, arch, "unknown", compiled=False, reason=reason) for arch in question.archs)
         return
-    if reason := discover.backend(impl.partition("/")[0]).why_missing():
-        yield PartRow(impl, "launches", "unknown", reason=reason)
+    if missing := discover.backend(impl.partition("/")[0]).why_missing():
+        yield PartRow(impl, "launches", "unknown", reason=missing)
         return
     compiled = _machine_code(impl, question)
     rows = machine_rows(impl, compiled)
@@ -59,13 +59,13 @@ def _may_launch(impl: str, files: Sequence[str]) -> bool:
 
 def _machine_code(impl: str, question: PrecheckQuestion) -> list[tuple[str, str, Reply]]:
     """For every architecture and dtype what a worker answers."""
-    asked = [(arch, dtype) for arch in question.archs for dtype in DTYPES]
+    pairs = [(arch, dtype) for arch in question.archs for dtype in DTYPES]
 
     def ask(session: Session, pair: tuple[str, str]) -> Reply:
         return session.ask("precheck_machine", impl=impl, files=list(question.files), arch=pair[0], dtype=pair[1])
 
-    replies = _asked(impl, question, COMPILER, asked, ask)
-    return [(arch, dtype, reply) for (arch, dtype), reply in zip(asked, replies, strict=True)]
+    replies = _asked(impl, question, COMPILER, pairs, ask)
+    return [(arch, dtype, reply) for (arch, dtype), reply in zip(pairs, replies, strict=True)]
 
 
 def _in_the_interpreter(impl: str, question: PrecheckQuestion) -> Iterator[PrecheckRow]:

@@ -36,8 +36,8 @@ def precheck_operations(backend: Callable[[], Backend]) -> dict[str, Callable[..
         """The addresses of one large call."""
         from attnbench.precheck.triton.offsets import offsets
 
-        found = offsets(backend(), impl, files, sizes["sizes"], sizes["dtype"], gradients=sizes["gradients"])
-        return OK, None, found
+        judged = offsets(backend(), impl, files, sizes["sizes"], sizes["dtype"], gradients=sizes["gradients"])
+        return OK, None, judged
 
     operations = (precheck_machine, precheck_cases, precheck_case, precheck_offsets)
     return {operation.__name__: operation for operation in operations} | _of_frameworks(backend)

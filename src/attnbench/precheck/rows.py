@@ -96,10 +96,10 @@ class Prechecked:
     parts: Sequence[PartRow]
 
     @classmethod
-    def of(cls, found: Sequence[PrecheckRow]) -> Prechecked:
+    def of(cls, several: Sequence[PrecheckRow]) -> Prechecked:
         """Both kinds apart, in their order."""
-        kernels = [row for row in found if isinstance(row, KernelRow)]
-        return cls(kernels, [row for row in found if isinstance(row, PartRow)])
+        kernels = [row for row in several if isinstance(row, KernelRow)]
+        return cls(kernels, [row for row in several if isinstance(row, PartRow)])
 
     @property
     def every(self) -> list[PrecheckRow]:

@@ -58,7 +58,7 @@ def _short(value: Any) -> str:
 
 
 @dataclass
-class Recorder:
+class LaunchRecorder:
     """Keeps what is launched while ``recording``; ``case`` is the call that is made at the moment."""
 
     case: str = ""

@@ -46,7 +46,8 @@ def large_calls(implementation: Implementation) -> list[dict[str, Any]]:
 
 def corners(grid: tuple[int, int, int]) -> Sequence[tuple[int, int, int]]:
     """The last programs, whose offsets are the largest."""
-    return list(product(*(sorted({0, n - 1}) for n in grid)))[-CORNERS:]
+    x, y, z = (sorted({0, n - 1}) for n in grid)
+    return list(product(x, y, z))[-CORNERS:]
 
 
 def offsets(

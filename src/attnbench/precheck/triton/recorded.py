@@ -9,7 +9,7 @@ from attnbench.backends import discover
 from attnbench.backends.bind import bind_case
 from attnbench.errors import is_refusal
 from attnbench.precheck.triton.cases import GPU, launched
-from attnbench.precheck.triton.launches import Recorder, call_once
+from attnbench.precheck.triton.launches import LaunchRecorder, call_once
 from attnbench.precheck.triton.machine import compiled
 from attnbench.precheck.triton.standin import standing_in
 
@@ -21,7 +21,7 @@ REASON = 300
 
 def machine_code(backend: Backend, impl: str, files: list[str], arch: str, dtype: str) -> dict[str, Any]:
     """Every variant of every kernel that is launched in one dtype; ``failed`` says which calls raised, and what."""
-    recorder, failed, cases = Recorder(), {}, 0
+    recorder, failed, cases = LaunchRecorder(), {}, 0
     with standing_in(arch, call_once):
         implementation = discover.load_implementation(impl, files)
         claimed = implementation.capabilities_on(GPU).dtypes

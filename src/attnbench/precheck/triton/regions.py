@@ -141,7 +141,8 @@ class Regions:
             region = Region(name, base, shadow, shape, strides, start, width, elements)
             self._regions.append(region)
             self._by_geometry[key] = region
-        return self._by_geometry[key].base + start
+        region = self._by_geometry[key]
+        return region.base + int(start)
 
     def _shadow(self, tensor: Any) -> Shadow:
         storage = tensor.untyped_storage()
@@ -156,23 +157,23 @@ class Regions:
         real, usable = np.array(flat, np.uint64), np.array(wanted, bool)
         slots = real >> np.uint64(SLOT_BITS)
         for slot in np.unique(slots[usable]):
-            here = usable & (slots == slot)
+            these = usable & (slots == slot)
             number = int(slot) - FIRST_SLOT
             if not 0 <= number < len(self._regions):
-                usable &= ~here
-                if not self._is_real(real[here]):
+                usable &= ~these
+                if not self._is_real(real[these]):
                     what = f"program {self._grid_index} {_verb(how)} an address that belongs to no tensor it was given"
-                    self._add(OUT_OF_BOUNDS, "none", what, int(here.sum()))
+                    self._add(OUT_OF_BOUNDS, "none", what, int(these.sum()))
                 else:
-                    usable |= here
+                    usable |= these
                 continue
             region = self._regions[number]
-            offsets = real[here].astype(np.int64) - region.base
+            offsets = real[these].astype(np.int64) - region.base
             good = self._within(region, offsets, width, how)
             if region.shadow.pointer:
                 self._mark(region, offsets[good], how)
-            usable[here] = good & bool(region.shadow.pointer)
-            real[here] = np.where(good, offsets + region.shadow.pointer, 0).astype(np.uint64)
+            usable[these] = good & bool(region.shadow.pointer)
+            real[these] = np.where(good, offsets + region.shadow.pointer, 0).astype(np.uint64)
         return real, usable
 
     def _is_real(self, addresses: Array) -> bool:
@@ -184,7 +185,7 @@ class Regions:
         return bool(inside.all())
 
     def _within(self, region: Region, offsets: Array, width: int, how: str) -> Array:
-        good = (offsets >= 0) & (offsets <= region.shadow.size - width)
+        good: Array = (offsets >= 0) & (offsets <= region.shadow.size - width)
         if region.elements is not None:
             good[good] &= region.elements[offsets[good]] & region.elements[offsets[good] + width - 1]
         if not good.all():
@@ -199,7 +200,8 @@ class Regions:
         shadow, program = region.shadow, self.program
 
         def others(by: Array) -> Array:
-            return (by[offsets] > self._launch) & (by[offsets] != program)
+            clashing: Array = (by[offsets] > self._launch) & (by[offsets] != program)
+            return clashing
 
         clash = others(shadow.writer)
         if how != ATOMIC:
@@ -253,12 +255,12 @@ class Regions:
             region = self._region_of(int(slot) << SLOT_BITS)
             if region is None or region.shadow.poison is None:
                 continue
-            here = wanted & (flat >> np.uint64(SLOT_BITS) == slot)
-            offsets = flat[here].astype(np.int64) - region.base
+            these = wanted & (flat >> np.uint64(SLOT_BITS) == slot)
+            offsets = flat[these].astype(np.int64) - region.base
             # An atomic operation that asks now is no earlier one.
             untouched = (region.shadow.writer[offsets] == 0) & np.isin(region.shadow.atomic[offsets], (0, self.program))
             poison = int.from_bytes(bytes([region.shadow.poison]) * bits.dtype.itemsize, "little")
-            unwritten = untouched & (bits[here] == poison)
+            unwritten = untouched & (bits[these] == poison)
             if unwritten.any():
                 where = region.index(int(offsets[unwritten][0]))
                 what = f"program {self._grid_index} reads {region.name} {_shape(region)} at {where}, which nobody wrote"
