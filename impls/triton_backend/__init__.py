@@ -4,8 +4,10 @@ Kernels of this project for GPUs, on PyTorch's tensors. None of them has run on 
 compiled for three architectures, and Triton's interpreter holds them to the oracle on the CPU.
 
 In reading order: ``importing`` (Triton, as a compiler or as an interpreter), ``adapter`` (PyTorch's, with Triton's
-devices), ``declared`` (what the kernels can do), ``flash`` (attention tile by tile), ``forward`` (its kernel),
-``learned`` (scores with a hidden layer).
+devices), ``declared`` (what the kernels can do), ``elementary`` (functions of numbers), ``logits`` (what is done to
+products q·k), ``forward``, ``backward`` and ``backward_bias`` (kernels), ``table`` and ``tiles`` (how large their tiles
+are), ``rules`` (the arguments that they share), ``flash`` (which launches them), ``split`` and ``decode`` (the same for
+few queries and parts of the keys), ``learned`` (scores with a hidden layer).
 """
 
 from attnbench.api.backends import BackendInfo
@@ -20,7 +22,7 @@ BACKEND = BackendInfo(
     about={
         "flash": "FlashAttention-2; interpreted on the CPU",
         "decode": "split-KV decoding; interpreted on the CPU",
-        "additive": "Bahdanau's score, fused; interpreted on the CPU",
+        "additive": "Bahdanau's score; interpreted on the CPU",
     },
     devices=dict.fromkeys(("flash", "decode", "additive"), ("cpu", "cuda")),
 )

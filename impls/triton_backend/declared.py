@@ -60,7 +60,7 @@ def interpreted(on_gpu: Capabilities) -> Capabilities:
         on_gpu,
         dtypes=("float32", "float16"),
         lacks={**on_gpu.lacks, "bfloat16": "Triton's interpreter multiplies bfloat16 wrongly"},
-        limits=(*on_gpu.limits, Limit("B*Hq*Tq*S", INTERPRETED, at_most=2**20)),
+        limits=(*on_gpu.limits, Limit("B*Hq*Tq*S", INTERPRETED, at_most=2**18)),
     )
 
 

@@ -5,6 +5,7 @@ Legend of the shapes in ``attnbench.attention.spec``.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -180,5 +181,6 @@ def d_sinks_of(
     sinks: Float[Tensor, " Hq"], lse: Float[Tensor, "B Hq Tq"], delta: Float[Tensor, "B Hq Tq"]
 ) -> Float[Tensor, " Hq"]:
     """The gradient of the sinks: each has the weight exp(sink − lse) in a row, and the value 0."""
-    weights = torch.exp(sinks.to(torch.float32)[:, None] - lse)
+    logits = sinks.to(torch.float32)[:, None]
+    weights = torch.exp(logits - lse).masked_fill(logits == -math.inf, 0.0)  # of a row without a key and a sink as well
     return -(weights * delta).sum((0, 2)).to(sinks.dtype)

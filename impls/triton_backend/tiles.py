@@ -1,7 +1,8 @@
 """How large the tiles are, by architecture: a table, so that the same call always runs the same program.
 
 Nothing is tried out at a call, which would take minutes and choose by chance. Each row of the table was compiled for
-its architecture: none keeps variables in memory for want of registers, and all fit its shared memory.
+its architecture at the head sizes 64, 128 and 256, with Triton 3.9: none keeps variables in memory for want of
+registers, and all fit its shared memory. Other head sizes may keep some bytes (48 at most were seen).
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
     from jaxtyping import Float
     from torch import Tensor
 
-# Operands that make a tile's program larger: it holds more in registers, and loads more.
+# Operands that make a tile's program larger: it holds more in registers, and loads more. So do columns that are filled
+# up, as of a head size of 80.
 LOADED = ("bias", "mask", "q_segments", "slopes", "softcap")
 # The kernels that have a row with them and a row without.
 SPLIT_BY_LOAD = ("forward", "queries", "keys")
@@ -74,10 +76,11 @@ def of(kernel: str, q: Float[Tensor, "B Hq Tq D"], v: Float[Tensor, "B Hkv S Dv"
     """The tile of a kernel for these operands."""
     width, value_width = width_of(q.shape[3]), width_of(v.shape[3])
     architecture = architecture_of(q)
-    rich = any(rules[name] is not None for name in LOADED)
     if architecture == INTERPRETED:
         return Tile(16 if kernel == "decode" else 64, 64, 4, 1, width, value_width)
-    name = f"{kernel} loaded" if rich and kernel in SPLIT_BY_LOAD else kernel
+    filled = (width, value_width) != (q.shape[3], v.shape[3])
+    loaded = filled or any(rules[name] is not None for name in LOADED)
+    name = f"{kernel} loaded" if loaded and kernel in SPLIT_BY_LOAD else kernel
     row = TABLE[row_of(architecture)]["wide" if q.element_size() > 2 else "half"][name]  # noqa: PLR2004  (bytes)
     least = next(size for size in row if size >= max(width, value_width))
     return Tile(*row[least], width, value_width)

@@ -82,6 +82,12 @@ def test_a_row_that_does_not_exist_has_the_sink_for_its_lse() -> None:
         assert not out.output[0, 0, 2:].any()
 
 
+def test_a_sink_of_minus_infinity_is_none_in_a_row_without_a_key_too() -> None:
+    x = np.ones((1, 1, 3, 4), np.float32)
+    given = {"q_lengths": np.array([2], np.int32), "sinks": np.array([-np.inf], np.float32)}
+    assert ab.vjp(x, x, x, x, impl="triton/flash", **given)["sinks"] == 0
+
+
 def test_positions_as_far_as_the_spec_has_them() -> None:
     x = np.ones((1, 1, 3, 4), np.float32)
     far = AttentionSpec(causal=True, window=(2**30, 2**30))
