@@ -22,7 +22,7 @@ BACKEND = BackendInfo(
     about={
         "flash": "FlashAttention-2; interpreted on the CPU",
         "decode": "split-KV decoding; interpreted on the CPU",
-        "additive": "additive scores, fused; interpreted on the CPU",
+        "additive": "Bahdanau's score; interpreted on the CPU",
     },
     devices=dict.fromkeys(("flash", "decode", "additive"), ("cpu", "cuda")),
 )

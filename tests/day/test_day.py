@@ -16,7 +16,7 @@ import pytest
 from attnbench.commands.app import command
 from attnbench.day import archive, day
 from attnbench.day.fastest import fastest
-from attnbench.day.steps import STAGES, Step, steps
+from attnbench.day.steps import STAGES, DayStep, steps
 from attnbench.day.wheels import wanted
 from tests.processes import gone
 from tests.program import Cli
@@ -35,9 +35,9 @@ FAULTS = {
 NAMES = ("first", "second", "third")
 
 
-def plan(faulty: str | None = None, code: str = FINE, limit_s: float = 20.0) -> list[Step]:
+def plan(faulty: str | None = None, code: str = FINE, limit_s: float = 20.0) -> list[DayStep]:
     chosen = {name: (code, limit_s) if name == faulty else (FINE, 20.0) for name in NAMES}
-    return [Step(name, limit, (sys.executable, "-c", told)) for name, (told, limit) in chosen.items()]
+    return [DayStep(name, limit, (sys.executable, "-c", told)) for name, (told, limit) in chosen.items()]
 
 
 def text_of(opened: archive.DayArchive, name: str) -> str:
@@ -64,10 +64,10 @@ CUT = """
 import sys
 from pathlib import Path
 from attnbench.day import day
-from attnbench.day.steps import Step
+from attnbench.day.steps import DayStep
 out, number = Path(sys.argv[1]), int(sys.argv[2])
 hang = "import time; print('seen', flush=True); time.sleep(600)"
-plan = [Step(n, 99, (sys.executable, "-c", hang if i == number else "print('seen')")) for i, n in enumerate("abc")]
+plan = [DayStep(n, 99, (sys.executable, "-c", hang if i == number else "print('seen')")) for i, n in enumerate("abc")]
 sys.exit(day.played(day.Day(out, "cpu", 90), plan, out))
 """
 
@@ -118,7 +118,7 @@ def test_no_step_begins_when_the_time_is_over(tmp_path: Path) -> None:
 
 def test_a_command_that_is_not_there_is_a_step_that_failed(tmp_path: Path) -> None:
     a_day = day.Day(tmp_path, "cpu", 60)
-    a_day.play([Step("absent", 20, ("/no/such/program",)), *plan()], tmp_path)
+    a_day.play([DayStep("absent", 20, ("/no/such/program",)), *plan()], tmp_path)
     assert [step["status"] for step in a_day.journal["steps"]] == ["failed", "ok", "ok", "ok"]
 
 

@@ -34,10 +34,10 @@ CASES = {
 def _small_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
     from attnbench.impls.triton_backend.learned import additive
 
-    def of(*_: object) -> additive.Tiles:
-        return additive.Tiles(side=16, channels=16, step=16, chunk=2, chunks=2)
+    def of(*_: object) -> additive.TileSizes:
+        return additive.TileSizes(side=16, channels=16, step=16, chunk=2, chunks=2)
 
-    monkeypatch.setattr(additive.Tiles, "of", of)
+    monkeypatch.setattr(additive.TileSizes, "of", of)
 
 
 @pytest.mark.parametrize(("spec", "problem"), CASES.values(), ids=CASES)
@@ -84,7 +84,7 @@ def test_tanh_is_right_to_the_last_places_however_small_its_argument() -> None:
     # With one key, and one hidden unit of weight 1, the lse of query i is tanh(x_i).
     lse, zero, one = torch.empty(1, len(x)), torch.zeros(1, 1, 1), torch.ones(1, 1)
     places = torch.tensor([[0, len(x), 1]], dtype=torch.int32)
-    given: dict[str, Any] = additive.Tiles(side=64, channels=16, step=16, chunk=1, chunks=1).sizes() | {
+    given: dict[str, Any] = additive.TileSizes(side=64, channels=16, step=16, chunk=1, chunks=1).sizes() | {
         "query": torch.from_numpy(x).reshape(1, 1, -1), "key": zero, "values": zero, "weights": one, "places": places,
         "scales": torch.ones(1), "sinks": torch.full((1,), -np.inf), "q_segments": places, "kv_segments": places,
         "output": torch.empty(1, len(x), 1), "lse": lse, "heads": 1, "group": 1, "Tq": len(x), "S": 1, "n_units": 1,
@@ -107,7 +107,7 @@ def test_memory_grows_with_the_length_and_not_with_its_square(monkeypatch: pytes
     from attnbench.impls.triton_backend.learned import additive
 
     class Largest(TorchDispatchMode):
-        elements = 0
+        elements: int = 0
 
         def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
             del types
@@ -121,7 +121,8 @@ def test_memory_grows_with_the_length_and_not_with_its_square(monkeypatch: pytes
     def largest(length: int) -> int:
         problem = Problem(B=1, Hq=1, Tq=length, S=length, D=8, Da=16, dtype="float32")
         case = Case(ADDITIVE, problem, "backward")
-        with Largest() as seen:
+        seen = Largest()  # type: ignore[no-untyped-call]  # PyTorch's has no types
+        with seen:
             observe("triton/additive", ADDITIVE, draw(ADDITIVE, problem), draw_cotangents(case)[0])
         return seen.elements
 

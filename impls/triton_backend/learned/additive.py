@@ -79,7 +79,7 @@ ON_CPU = replace(
 
 
 @dataclass(frozen=True)
-class Tiles:
+class TileSizes:
     """How large the tiles are: queries or keys, channels of values, and hidden units at a time and for a program.
 
     A GPU sums hidden units one by one, which fits its registers. For the interpreter, where a step on few numbers costs
@@ -93,7 +93,7 @@ class Tiles:
     chunks: int
 
     @classmethod
-    def of(cls, v: Float[Tensor, "B Hkv S Dv"], units: int) -> Tiles:
+    def of(cls, v: Float[Tensor, "B Hkv S Dv"], units: int) -> TileSizes:
         """For a call. 32-bit products are no tensor core's: their operands lie in registers, so that they are small."""
         width = width_of(v.shape[3])
         if architecture_of(v) == INTERPRETER:
@@ -124,7 +124,7 @@ class Launching:
     """What kernels are launched with besides what depends on queries, keys and values."""
 
     heads: int
-    tiles: Tiles
+    tiles: TileSizes
     given: dict[str, Any]
 
     @classmethod
@@ -133,7 +133,7 @@ class Launching:
         left, right = call.spec.window or (None, None)
         right = 0 if call.spec.causal else right
         segments = {name: getattr(call, name) for name in ("q_segments", "kv_segments")}
-        tiles = Tiles.of(v, units)
+        tiles = TileSizes.of(v, units)
         places = places_of(call, q.device)
         given = {name: places if ids is None else ids.contiguous() for name, ids in segments.items()} | tiles.sizes()
         given |= {"scales": of_heads(call, q.device), "places": places, "softcap": call.spec.softcap or 1.0}
@@ -143,7 +143,7 @@ class Launching:
         given |= {"HAS_SEGMENTS": call.q_segments is not None, "HAS_CAP": call.spec.softcap is not None}
         return cls(q.shape[1], tiles, given)
 
-    def launch(self, kernel: Any, blocks: int, slabs: int = 1, **arrays: Float[Tensor, " ..."]) -> None:
+    def launch(self, kernel: Any, blocks: int, slabs: int, **arrays: Float[Tensor, " ..."]) -> None:
         """Run a kernel for all heads and blocks of queries or keys, and for slabs of what it sums by."""
         given = self.given | arrays
         arguments = {name: given[name] for name in kernel.arg_names}
@@ -187,7 +187,9 @@ class InTiles(torch.autograd.Function):
         output, lse = query.new_empty(n, queries, values.shape[3]), query.new_empty(n, queries)
         logits = query.new_full((how.heads,), -math.inf) if sinks is None else sinks
         arrays = {"query": query, "key": key, "values": values, "weights": weights}
-        how.launch(kernels.forward, blocks_of(queries, how.tiles.side), **arrays, sinks=logits, output=output, lse=lse)
+        how.launch(
+            kernels.forward, blocks_of(queries, how.tiles.side), 1, **arrays, sinks=logits, output=output, lse=lse
+        )
         ctx.save_for_backward(query, key, values, weights, sinks, output, lse)
         ctx.how = how
         ctx.set_materialize_grads(False)

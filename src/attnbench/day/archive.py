@@ -32,13 +32,13 @@ class DayArchive:
         ok = sum(step["status"] == "ok" for step in steps)
         whole = "" if self.journal["finished"] else "; the day was cut, and this is what there was until then"
         lines = [f"a day on {self.journal['device']}: {ok} of {len(steps)} steps are ok{whole}"]
-        lines += [f"  {step['name']}: {said(step)}" for step in steps if step["status"] != "ok"]
+        lines += [f"  {step['name']}: {outcome(step)}" for step in steps if step["status"] != "ok"]
         if left_out := self.journal.get("left_out"):
             lines.append(f"  left out, for want of room: {', '.join(left_out)}")
         return lines
 
 
-def said(step: dict[str, Any]) -> str:
+def outcome(step: dict[str, Any]) -> str:
     """What became of a step, in words."""
     words = {
         "failed": "failed",
@@ -47,10 +47,10 @@ def said(step: dict[str, Any]) -> str:
         "cut": "was cut",
         "not-run": "was not run",
     }
-    told = words.get(step["status"], step["status"]).format(**{"limit_s": 0.0} | step)
+    sentence = words.get(step["status"], str(step["status"])).format(**{"limit_s": 0.0} | step)
     if (code := step.get("exit_code")) is not None:
-        told += f" with exit status {code}"
-    return told + (f": {step['reason']}" if step.get("reason") else "")
+        sentence += f" with exit status {code}"
+    return sentence + (f": {step['reason']}" if step.get("reason") else "")
 
 
 def is_archive(name: str) -> bool:

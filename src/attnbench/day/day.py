@@ -1,6 +1,6 @@
 """The day of the GPU: ``python3 src/attnbench/day/day.py --out FOLDER``, there, in a copy of the project.
 
-Step after step, each with its own limit, within ten minutes. ``FOLDER/day.tgz`` is written anew before, during and
+DayStep after step, each with its own limit, within ten minutes. ``FOLDER/day.tgz`` is written anew before, during and
 after each step, so that it holds all that was seen whenever the machine is taken away: ``day.json`` says what became of
 each step, ``texts/`` has what they printed, ``runs/`` the run folders. ``attnbench report day.tgz -o DIR`` reads it.
 With ``--device cpu`` the day is rehearsed on a machine without a GPU.
@@ -25,7 +25,7 @@ HERE = Path(__file__).resolve().parent
 if __name__ == "__main__":  # started as a file, when attnbench is not installed yet
     sys.path.insert(0, str(HERE.parents[1]))
 
-from attnbench.day.steps import STAGES, Step, steps  # noqa: E402
+from attnbench.day.steps import STAGES, DayStep, steps  # noqa: E402
 
 MOST_BYTES = 10 * 2**20
 EVERY_S = 15.0  # the archive is renewed so often while a step runs
@@ -45,7 +45,7 @@ class Day:
         self.running: subprocess.Popen[bytes] | None = None
         self.written = 0
 
-    def play(self, plan: list[Step], folder: Path) -> None:
+    def play(self, plan: list[DayStep], folder: Path) -> None:
         """All steps that the time allows, in ``folder``; whatever happens to one, the next is begun."""
         entries = [{"name": step.name, "command": list(step.command), "status": "not-run"} for step in plan]
         self.journal["steps"] = entries
@@ -64,7 +64,7 @@ class Day:
         self.journal["finished"] = True
         self.keep()
 
-    def _run(self, step: Step, limit_s: float, folder: Path) -> dict[str, Any]:
+    def _run(self, step: DayStep, limit_s: float, folder: Path) -> dict[str, Any]:
         began = kept = time.monotonic()
         with (self.work / "texts" / f"{step.name}.txt").open("wb") as text:
             self.running = subprocess.Popen(
@@ -179,13 +179,13 @@ def descendants(pid: int) -> set[int]:
         except (OSError, IndexError, ValueError):
             continue
         children.setdefault(parent, []).append(int(stat.parent.name))
-    found: set[int] = set()
+    below: set[int] = set()
     waiting = [pid]
     while waiting:
-        new = [child for child in children.get(waiting.pop(), []) if child not in found]
-        found |= set(new)
+        new = [child for child in children.get(waiting.pop(), []) if child not in below]
+        below |= set(new)
         waiting += new
-    return found
+    return below
 
 
 def main() -> int:
@@ -205,7 +205,7 @@ def main() -> int:
     return played(Day(out, given.device, given.budget), plan, HERE.parents[2])
 
 
-def played(day: Day, plan: list[Step], folder: Path) -> int:
+def played(day: Day, plan: list[DayStep], folder: Path) -> int:
     """Play it; a signal ends it with an archive all the same."""
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, day.cut)

@@ -42,8 +42,8 @@ def main() -> int:
     if not names:
         sys.stderr.write(f"no cell of {given.runs} was timed on {given.device}\n")
         return 5
-    told = [sys.executable, "-m", "attnbench", "check", *names, "--device", given.device, "--budget", "90s", "-q"]
-    return subprocess.run(told, check=False).returncode
+    command = [sys.executable, "-m", "attnbench", "check", *names, "--device", given.device, "--budget", "90s", "-q"]
+    return subprocess.run(command, check=False).returncode
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ ATTNBENCH = (sys.executable, "-m", "attnbench")
 
 
 @dataclass(frozen=True)
-class Step:
+class DayStep:
     """A command, and the seconds that it has."""
 
     name: str
@@ -59,43 +59,54 @@ STAGES = {
 }
 
 
-def steps(stage: Stage, wheels: Path, out: Path) -> list[Step]:
+def steps(stage: Stage, wheels: Path, out: Path) -> list[DayStep]:
     """All of them; what is kept goes under ``out/day``."""
     on, runs, site = ("--device", stage.device), str(out / "day" / "runs"), str(out / "site")
     into = ("--out", runs)
 
-    def timed(name: str, budget: int, *words: str) -> Step:
-        told = (*ATTNBENCH, "run", *words, *on, "--budget", f"{budget}s", *into, "--report", str(out / "pages"), "-q")
-        return Step(name, budget + 20.0, told)
+    def timed(name: str, budget: int, *words: str) -> DayStep:
+        command = (
+            *ATTNBENCH,
+            "run",
+            *words,
+            *on,
+            "--budget",
+            f"{budget}s",
+            *into,
+            "--report",
+            str(out / "pages"),
+            "-q",
+        )
+        return DayStep(name, budget + 20.0, command)
 
-    def checked(backend: str, pattern: str) -> Step:
-        told = (*ATTNBENCH, "check", pattern, *on, "--quick", "--budget", "40s", "--timeout", "30", "-q")
-        return Step(f"check-{backend}", 60.0, told)
+    def checked(backend: str, pattern: str) -> DayStep:
+        command = (*ATTNBENCH, "check", pattern, *on, "--quick", "--budget", "40s", "--timeout", "30", "-q")
+        return DayStep(f"check-{backend}", 60.0, command)
 
     kernels = [word for pattern in stage.kernels for word in ("--impl", pattern)]
     fastest = (sys.executable, "-m", "attnbench.day.fastest", runs, "--device", stage.device)
     return [
-        Step("machine", 20.0, ("nvidia-smi", "-q") if stage.device == "cuda" else ("uname", "-a")),
-        Step("packages", 20.0, (sys.executable, "-m", "pip", "list")),
-        Step(
+        DayStep("machine", 20.0, ("nvidia-smi", "-q") if stage.device == "cuda" else ("uname", "-a")),
+        DayStep("packages", 20.0, (sys.executable, "-m", "pip", "list")),
+        DayStep(
             "install", 60.0, (sys.executable, str(Path(__file__).with_name("wheels.py")), "install", str(wheels), site)
         ),
-        Step("doctor", 60.0, (*ATTNBENCH, "doctor")),
+        DayStep("doctor", 60.0, (*ATTNBENCH, "doctor")),
         *(checked(backend, pattern) for backend, pattern in stage.patterns.items()),
         timed("clock-and-ceilings", 25, "smoke", *kernels),
         timed("prefill", 60, stage.suite, *kernels, *stage.sizes),
         timed("decode-by-graphs", 30, stage.suite, *kernels, *stage.decoding),
         timed("memory", 25, "memory", *kernels, "--tokens", stage.tokens),
-        Step(
+        DayStep(
             "ab",
             60.0,
             (*ATTNBENCH, "ab", *stage.pair, "--suite", stage.suite, *stage.sizes, *on, "--budget", "40s", *into, "-q"),
         ),
         timed("scoring-cost", 30, "scoring-cost", *[word for name in stage.learned for word in ("--impl", name)]),
         timed("numerical-range", 30, "numerical-range"),
-        Step("precheck", 60.0, (*ATTNBENCH, "precheck", "--json", "--quiet")),
-        Step("check-the-fastest", 120.0, fastest),
-        Step(
+        DayStep("precheck", 60.0, (*ATTNBENCH, "precheck", "--json", "--quiet")),
+        DayStep("check-the-fastest", 120.0, fastest),
+        DayStep(
             "tests", 60.0, (sys.executable, "-m", "pytest", "-q", "-m", "gpu", "-p", "no:cacheprovider", "tests/impls")
         ),
     ]

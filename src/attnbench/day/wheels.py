@@ -35,23 +35,23 @@ def plain(requirement: str) -> str:
 
 def wanted(project: Path) -> list[str]:
     """The requirements that are to be carried: the core's and those of the extras, without what is there."""
-    told = tomllib.loads((project / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    extras = told["optional-dependencies"]
-    every = [*told["dependencies"], *(requirement for extra in EXTRAS for requirement in extras[extra])]
+    project_table = tomllib.loads((project / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = project_table["optional-dependencies"]
+    every = [*project_table["dependencies"], *(requirement for extra in EXTRAS for requirement in extras[extra])]
     return [requirement for requirement in dict.fromkeys(every) if plain(requirement) not in THERE]
 
 
 def get(wheels: Path, python: str) -> int:
     """Download them for that Python on Linux; pydantic's core in the one version that it takes."""
     wheels.mkdir(parents=True, exist_ok=True)
-    told = [*PIP, "download", "-q", "-d", str(wheels), "--only-binary=:all:", "--no-deps", "--python-version", python]
+    pip = [*PIP, "download", "-q", "-d", str(wheels), "--only-binary=:all:", "--no-deps", "--python-version", python]
     for platform in PLATFORMS:
-        told += ["--platform", platform]
+        pip += ["--platform", platform]
     names = wanted(ROOT)
     for requirement in names:
-        subprocess.run([*told, requirement], check=True)
+        subprocess.run([*pip, requirement], check=True)
     for requirement in [besides for name in names for besides in needs(plain(name), wheels)]:
-        subprocess.run([*told, requirement], check=True)
+        subprocess.run([*pip, requirement], check=True)
     size = sum(wheel.stat().st_size for wheel in wheels.glob("*.whl"))
     sys.stdout.write(f"{len(list(wheels.glob('*.whl')))} wheels, {size / 2**20:.1f} MiB: {wheels}\n")
     return 0
@@ -61,22 +61,24 @@ def needs(name: str, wheels: Path) -> list[str]:
     """What a carried package needs besides, in the versions that its wheel says."""
     said: dict[str, str] = {}
     for wheel in wheels.glob(f"{name.replace('-', '_')}-*.whl"):
-        (found,) = importlib.metadata.Distribution.discover(name=name, path=[str(wheel)])
-        said = {plain(requirement): requirement.partition(";")[0].strip() for requirement in found.requires or ()}
+        (distribution,) = importlib.metadata.Distribution.discover(name=name, path=[str(wheel)])
+        said = {
+            plain(requirement): requirement.partition(";")[0].strip() for requirement in distribution.requires or ()
+        }
     return [said.get(besides, besides) for besides in NEEDED.get(name, ())]
 
 
 def missing(wheels: Path) -> list[Path]:
     """Those that this Python has not, in any version."""
-    have = {plain(found.metadata["Name"]) for found in importlib.metadata.distributions()}
+    have = {plain(each.metadata["Name"]) for each in importlib.metadata.distributions()}
     return [wheel for wheel in sorted(wheels.glob("*.whl")) if plain(wheel.name.partition("-")[0]) not in have]
 
 
 def install(wheels: Path, site: Path) -> int:
     """Into a folder, so that nothing of the machine is changed; the project comes last, and decides."""
-    told = [*PIP, "install", "-q", "--no-index", "--no-deps", "--no-build-isolation", "--no-compile", "--upgrade"]
+    pip = [*PIP, "install", "-q", "--no-index", "--no-deps", "--no-build-isolation", "--no-compile", "--upgrade"]
     for what in [*missing(wheels), ROOT]:
-        code = subprocess.run([*told, "--target", str(site), str(what)], check=False).returncode
+        code = subprocess.run([*pip, "--target", str(site), str(what)], check=False).returncode
         if code:
             sys.stderr.write(f"{what} was not installed: exit status {code} of pip\n")
     return code
