@@ -34,8 +34,8 @@ def lowered_programs(impl: str, question: PrecheckQuestion) -> Iterator[Precheck
     replies = {}
     with Session(backend, question.timeout_s) as session:
         for dtype in DTYPES:
-            given = {"impl": impl, "files": list(question.files), "dtype": dtype}
-            replies[dtype] = session.ask("precheck_lowered", **given)
+            files = list(question.files)
+            replies[dtype] = session.ask("precheck_lowered", impl=impl, files=files, dtype=dtype)
     if all(reply.ok and not reply.value["claimed"] for reply in replies.values()):
         return
     row = lowered_row(impl, replies)
