@@ -25,7 +25,9 @@ LEARNED_SCORES = Kind(
 )
 ADDITIVE_ALONE = Kind(("*/additive",), "computes additive scores alone, which scoring-cost is about")
 PYTHON_LOOPS = Kind(("*/loops",), "Python loops: too slow here, and at most 4,096 pairs of query and key")
-INTERPRETED = Kind(("*/pallas",), "interpreted on a CPU: that shows whether it is right, and not how fast it is")
+INTERPRETED = Kind(
+    ("*/pallas", "triton/*"), "interpreted on a CPU: that shows whether it is right, and not how fast it is"
+)
 HALF_ALONE = Kind(("*/*-f16",), "takes float16 alone, which nothing here is in")
 KERAS = Kind(("keras_*/*",), "computes with the kernels of the framework below it: name it to see what Keras adds")
 TWINS = Kind(

@@ -6,6 +6,7 @@ it to commands that they start, and these have to hear it.
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -14,6 +15,7 @@ from textwrap import dedent
 
 import pytest
 
+from attnbench.workers.gpus import gpu_in_sight
 from tests.dropins import GOOD
 from tests.program import Cli, Done
 
@@ -41,6 +43,10 @@ NEED_TORCH = (
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# PyTorch's compiler imports Triton, which then compiles for good: the kernels of the backend are to be interpreted here.
+if not gpu_in_sight():
+    os.environ.setdefault("TRITON_INTERPRET", "1")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

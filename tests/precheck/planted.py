@@ -164,16 +164,14 @@ MEMORY = {
     ),
     "a tensor that is reached from another one": Planted("K + kv * skh", "Q + kv * skh", ("reads Q",), SQUARE),
 }
-OVERFLOW = Planted("    bh, kv = bh.to(tl.int64), kv.to(tl.int64)\n", "", ("out of bounds", "32 bits overflows"))
+OVERFLOW = Planted("    bh, kv = bh.to(tl.int64), kv.to(tl.int64)\n", "", ("reads Q", "32 bits overflows"))
 # As machine code.
 MACHINE = {
-    "more registers than there are": Planted(
-        "M, N, num_stages = (32 if q.dtype == torch.float32 else 64), 32, 2\n",
-        "M, N, num_stages = 256, 64, 1\n",
-        ("spills registers",),
+    "more registers than it may have": Planted(
+        "num_stages=num_stages,", "num_stages=num_stages, maxnreg=72,", ("spills registers",)
     ),
     "more shared memory than there is": Planted(
-        "), 32, 2\n", "), 128, 2\n    M = 256\n", ("bytes of shared memory", "cannot be launched")
+        "), 32, 2\n", "), 256, 2\n", ("bytes of shared memory", "cannot be launched")
     ),
     "more stages than shared memory has room for": Planted("), 32, 2\n", "), 64, 8\n", ("bytes of shared memory",)),
     "16-bit matrices widened before they are multiplied": Planted(
@@ -185,6 +183,6 @@ MACHINE = {
 
 def write(folder: Path, text: str) -> str:
     """The path of a file with this text."""
-    file = folder / "planted_kernel.py"
+    file = folder / f"planted_{len(list(folder.iterdir()))}.py"  # a process reads a file once
     file.write_text(text, "utf-8")
     return str(file)

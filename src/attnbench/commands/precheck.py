@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -11,6 +12,9 @@ from attnbench.commands import options
 from attnbench.commands.given import check_positive, drop_ins, split
 from attnbench.errors import EXIT_OK, NothingSelectedError, check_known
 from attnbench.show.console import document, say, set_quiet, show
+
+if TYPE_CHECKING:
+    from attnbench.precheck.rows import Prechecked
 
 NOBODY = "no implementation here claims cuda; name one, or a file of yours: attnbench precheck --impls FILE"
 
@@ -36,8 +40,10 @@ def precheck(
     archs = split(arch)
     check_known("architecture", archs, ARCHITECTURES)
     if out is not None:
+        from attnbench.results.extra import check_report_extra
         from attnbench.results.store import check_output
 
+        check_report_extra("attnbench precheck --out")
         check_output("--out", out, drop_ins(files))
     foretold = _foretold(roofline) if roofline is not None else {}
     if foretold and not impls and not files:
@@ -50,6 +56,8 @@ def precheck(
     question = PrecheckQuestion(names, [str(file.resolve()) for file in files or []], archs or ARCHITECTURES, timeout)
     say(f"prechecking {len(names)} implementation{'s' * (len(names) != 1)} for {', '.join(question.archs)}")
     answer = prechecked(question, lambda row: say(line_of(row)))
+    if out is not None:
+        _write(answer, question.archs, out)
     if as_json:
         document({**answer.to_dict(), **foretold})
     else:
@@ -89,6 +97,16 @@ def _roofline_text(told: dict[str, Any]) -> str:
     ]
     said = f"{device['name']}: {device['model']}, by its data sheet. A floor: no kernel is faster, and none is as fast."
     return f"{said}\n{table(heads, rows)}\nSource: {device['source']}"
+
+
+def _write(answer: Prechecked, archs: Sequence[str], out: Path) -> None:
+    """The page."""
+    from attnbench.precheck.shown import remarks, sentence, tables
+    from attnbench.report.html.prechecked import prechecked_page
+    from attnbench.results.store import write_whole
+
+    write_whole(out, prechecked_page(sentence(answer), archs, tables(answer), remarks(answer)))
+    say(f"the page is {out}")
 
 
 def _names(impls: list[str], files: list[Path], timeout_s: float) -> tuple[str, ...]:

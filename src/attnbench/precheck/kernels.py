@@ -38,8 +38,8 @@ def triton_kernels(impl: str, question: PrecheckQuestion) -> Iterator[PrecheckRo
         reason = f"{TRITON} is not installed: {pip_install(TRITON, TRITON)}"
         yield from (KernelRow(impl, None, arch, "unknown", compiled=False, reason=reason) for arch in question.archs)
         return
-    if reason := discover.backend(impl.partition("/")[0]).why_missing():
-        yield PartRow(impl, "launches", "unknown", reason=reason)
+    if missing := discover.backend(impl.partition("/")[0]).why_missing():
+        yield PartRow(impl, "launches", "unknown", reason=missing)
         return
     compiled = _machine_code(impl, question)
     rows = machine_rows(impl, compiled)

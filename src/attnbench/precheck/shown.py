@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from attnbench.precheck.rows import KernelRow, PartRow, Prechecked, PrecheckRow
+from attnbench.precheck.rows import KernelRow, PartRow, Prechecked, PrecheckRow, Status
 from attnbench.show.console import table
 
 ABSENT = "–"
-WORST = ("lost", "wrong", "unknown", "ok")
+WORST: tuple[Status, ...] = ("lost", "wrong", "unknown", "ok")
+MARKS = {"ok": "", "wrong": "failed", "unknown": "absent", "lost": "failed"}
+RANKS = {"registers": 1, "occupancy": 2}  # left out first where a terminal is narrow
 SAID = {"ok": "ok", "wrong": "WRONG", "unknown": "not known", "lost": "LOST"}
 
 
@@ -22,61 +25,80 @@ def line_of(row: PrecheckRow) -> str:
     return f"  {row.impl} {what}: {SAID[row.status]}{why}"
 
 
-def text(answer: Prechecked) -> str:
-    """All of it, for a terminal: both tables, then what is wrong and what nobody knows, each with its reason."""
-    texts = []
+@dataclass(frozen=True)
+class PrecheckTable:
+    """A table of texts; ``marks`` has a word for each row, ``failed``, ``absent`` or none."""
+
+    title: str
+    heads: tuple[str, ...]
+    rows: list[list[str]]
+    marks: list[str]
+
+
+def tables(answer: Prechecked) -> list[PrecheckTable]:
+    """Machine code, a row for each kernel and architecture, and the rest, a row for each part of an implementation."""
+    made = []
     if answer.rows:
-        texts.append(_machine_code(answer.rows))
-    if answer.parts:
-        texts.append(_rest(answer.parts))
-    for statuses in (("wrong", "lost"), ("unknown",)):
-        lines = [line_of(row).strip() for row in answer.every if row.status in statuses]
-        texts += ["\n".join(lines)] if lines else []
-    return "\n\n".join([*texts, _sum(answer)])
+        heads = ("kernel", "arch", "code", "registers", "spills", "shared", "tensor cores", "occupancy")
+        cells = [_cells(row) for row in answer.rows]
+        made.append(PrecheckTable("Machine code", heads, cells, [MARKS[row.status] for row in answer.rows]))
+    grouped: dict[tuple[str, str], list[PartRow]] = {}
+    for row in answer.parts:
+        grouped.setdefault((row.impl, row.part), []).append(row)
+    if grouped:
+        cells = [_line(*key, some) for key, some in grouped.items()]
+        marks = [MARKS[_worst(some)] for some in grouped.values()]
+        made.append(PrecheckTable("The rest", ("implementation", "part", "answer", "what"), cells, marks))
+    return made
 
 
-def _machine_code(rows: Sequence[KernelRow]) -> str:
-    heads = ("kernel", "arch", "code", "registers", "spills", "shared", "tensor core", "occupancy")
-    return table(heads, [_cells(row) for row in rows], ranks={"registers": 1, "occupancy": 2})
+def remarks(answer: Prechecked) -> list[tuple[str, list[str]]]:
+    """What is wrong and what nobody knows, each with its reason."""
+    wrong = [line_of(row).strip() for row in answer.every if row.status in ("wrong", "lost")]
+    unknown = [line_of(row).strip() for row in answer.every if row.status == "unknown"]
+    return [(title, lines) for title, lines in (("What is wrong", wrong), ("What is not known", unknown)) if lines]
+
+
+def text(answer: Prechecked) -> str:
+    """All of it, for a terminal."""
+    drawn = [table(made.heads, made.rows, ranks=RANKS) for made in tables(answer)]
+    return "\n\n".join([*drawn, *("\n".join(lines) for _, lines in remarks(answer)), sentence(answer)])
+
+
+def sentence(answer: Prechecked) -> str:
+    """How many rows of which kind."""
+    counts = {said: sum(row.status == status for row in answer.every) for status, said in SAID.items()}
+    return "; ".join(f"{count} {said}" for said, count in counts.items() if count)
 
 
 def _cells(row: KernelRow) -> list[str]:
     kernel = row.impl if row.kernel is None else f"{row.impl} {row.kernel}"
     numbers = [ABSENT if number is None else f"{number:,}" for number in (row.registers, row.spill_bytes)]
     shared = ABSENT if row.shared_bytes is None else f"{row.shared_bytes / 1024:.4g} KiB"
-    core = ", ".join(row.instructions) or ("yes" if row.tensor_core else ABSENT)
+    core = ", ".join(row.instructions) or ABSENT
     occupancy = ABSENT if row.occupancy is None else f"{row.occupancy:.0%}"
     return [kernel, row.arch or ABSENT, SAID[row.status], *numbers, shared, core, occupancy]
 
 
-def _rest(rows: Sequence[PartRow]) -> str:
-    """A line for each part of each implementation."""
-    grouped: dict[tuple[str, str], list[PartRow]] = {}
-    for row in rows:
-        grouped.setdefault((row.impl, row.part), []).append(row)
-    return table(("implementation", "part", "answer", "what"), [_line(*key, some) for key, some in grouped.items()])
+def _worst(rows: Sequence[PartRow]) -> Status:
+    return next(status for status in WORST if any(row.status == status for row in rows))
 
 
 def _line(impl: str, part: str, rows: Sequence[PartRow]) -> list[str]:
-    status = next(status for status in WORST if any(row.status == status for row in rows))
-    wrong = [row for row in rows if row.status == status]
-    about = ", ".join(dict.fromkeys(row.subject for row in wrong if row.subject))
-    if len(wrong) == len(rows) and status == "ok":
+    status = _worst(rows)
+    if status == "ok":
         return [impl, part, SAID[status], _what(rows)]
-    return [impl, part, SAID[status], about or (wrong[0].reason or "")]
+    some = [row for row in rows if row.status == status]
+    about = ", ".join(dict.fromkeys(row.subject for row in some if row.subject))
+    return [impl, part, SAID[status], about or (some[0].reason or "")]
 
 
 def _what(rows: Sequence[PartRow]) -> str:
-    """What is right: the largest error ratio of numbers, the count of subjects, or the reason that one row gives."""
-    ratios = [ratio for row in rows for ratio in (row.detail.get("error_ratio") or {}).values()]
+    """What is right: the largest error ratio of numbers, the reason that one row gives, or the subjects."""
+    ratios = [ratio for row in rows if isinstance(of := row.detail.get("error_ratio"), dict) for ratio in of.values()]
     if ratios:
         cases = sum(row.detail["cases"] for row in rows)
         return f"{cases} cases of {len(rows)} features, largest error ratio {max(ratios):.2f}"
     if len(rows) == 1 and rows[0].reason:
         return rows[0].reason
     return ", ".join(row.subject for row in rows if row.subject)
-
-
-def _sum(answer: Prechecked) -> str:
-    counts = {said: sum(row.status == status for row in answer.every) for status, said in SAID.items()}
-    return "; ".join(f"{count} {said}" for said, count in counts.items() if count)

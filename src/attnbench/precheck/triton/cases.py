@@ -38,8 +38,9 @@ class FeatureCase:
 def launched(implementation: Implementation, dtype: str) -> Iterator[FeatureCase]:
     """The supported cases of realistic sizes in one dtype, whose launches are recorded."""
     for each in _sizes(dtype):
-        if (case := _as_claimed(implementation, each)) and _supported(implementation, case.case):
-            yield case
+        claimed = _as_claimed(implementation, each)
+        if _supported(implementation, claimed.case):
+            yield claimed
     for each in _most_demanding(implementation, dtype):
         sizes = {"Tq": TOKENS, "S": TOKENS, "D": 64, "Dv": 64}
         yield FeatureCase(each.feature, each.case.with_problem(**sizes))

@@ -147,7 +147,7 @@ def _memory(interpreter: Any, regions: Regions) -> dict[str, Callable[..., Any]]
 
     methods: dict[str, Callable[..., Any]] = {"create_masked_load": load, "create_masked_store": store}
     methods |= {"create_atomic_cas": compare_and_swap, "create_atomic_rmw": modify}
-    later = {"create_atomic_load": atomic_load, "create_atomic_store": atomic_store}
+    later: dict[str, Callable[..., Any]] = {"create_atomic_load": atomic_load, "create_atomic_store": atomic_store}
     return methods | {name: method for name, method in later.items() if hasattr(builder, name)}
 
 

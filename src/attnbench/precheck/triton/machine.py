@@ -22,6 +22,7 @@ DOT = re.compile(r"tt\.dot(?:_scaled)? (%[\w#]+), (%[\w#]+)(.*?) : tensor<[\dx]*
 CARRIED = re.compile(r"(%[\w#]+) = (?:tt\.trans|tt\.reshape|ttg\.convert_layout|tt\.broadcast) (%[\w#]+)")
 WIDENED = re.compile(r"(%[\w#]+) = arith\.extf (%[\w#]+) .*?: tensor<[\dx]*x(\w+)")
 LONGEST_REASON = 300
+OF_PTXAS = ("ptxas fatal", "ptxas error", "ptxas /tmp")  # how its complaints begin
 
 
 @dataclass(frozen=True)
@@ -55,14 +56,24 @@ def compiled(launches: Sequence[Launch], arch: str) -> list[CompiledVariant]:
     """Every distinct launch, compiled for one architecture."""
     variants: dict[str, CompiledVariant] = {}
     distinct: dict[tuple[str, int], Launch] = {}
+    same = _same_choices(launches)
     for launch in launches:
-        distinct.setdefault((launch.key, launch.choice), launch)
+        distinct.setdefault((launch.key, same[launch.choice]), launch)
     rows = []
     for (key, choice), launch in distinct.items():
         if key not in variants:
             variants[key] = _compiled(launch, arch)
         rows.append(CompiledVariant(**{**asdict(variants[key]), "choice": choice, "case": launch.case}))
     return rows
+
+
+def _same_choices(launches: Sequence[Launch]) -> dict[int, int]:
+    """For each choice of the autotuner the first one among the same kernels."""
+    keys: dict[int, list[str]] = {}
+    for launch in launches:
+        keys.setdefault(launch.choice, []).append(launch.key)
+    first: dict[frozenset[str], int] = {}
+    return {choice: first.setdefault(frozenset(among), choice) if choice else 0 for choice, among in keys.items()}
 
 
 def _compiled(launch: Launch, arch: str) -> CompiledVariant:
@@ -87,6 +98,7 @@ def _compiled(launch: Launch, arch: str) -> CompiledVariant:
 def _why(error: Exception) -> str:
     """What a compiler complains of, in one line: where it points at, and its last words."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    lines = [line for line in lines if line.startswith(OF_PTXAS)] or lines
     cause = error.__cause__ or error.__context__
     if cause is not None and str(cause).strip() not in str(error):
         lines.append(f"{type(cause).__name__}: {str(cause).strip().splitlines()[0]}")

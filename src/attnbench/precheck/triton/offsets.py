@@ -12,13 +12,10 @@ from collections.abc import Sequence
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from attnbench.attention.call import Operands
-from attnbench.attention.precision import numpy_dtype
+from attnbench.attention.call import Call, Sizes
 from attnbench.attention.spec import AttentionSpec
 from attnbench.backends import discover
-from attnbench.backends.bind import given_inputs
+from attnbench.backends.bind import Inputs
 from attnbench.errors import is_refusal
 from attnbench.precheck.triton.architectures import GRID
 from attnbench.precheck.triton.cases import GPU
@@ -49,7 +46,8 @@ def large_calls(implementation: Implementation) -> list[dict[str, Any]]:
 
 def corners(grid: tuple[int, int, int]) -> Sequence[tuple[int, int, int]]:
     """The last programs, whose offsets are the largest."""
-    return list(product(*(sorted({0, n - 1}) for n in grid)))[-CORNERS:]
+    x, y, z = (sorted({0, n - 1}) for n in grid)
+    return list(product(x, y, z))[-CORNERS:]
 
 
 def offsets(
@@ -80,17 +78,16 @@ def offsets(
     return _judged(regions, grids)
 
 
-def _inputs(torch: Any, sizes: dict[str, int], dtype: str, *, gradients: bool) -> Any:
-    """The inputs of a plain call, as shapes."""
-    s, kind = sizes, numpy_dtype(dtype)
+def _inputs(torch: Any, sizes: dict[str, int], dtype: str, *, gradients: bool) -> Inputs:
+    """The inputs of a plain call, as shapes: no array of this size is ever made."""
+    s = Sizes(**sizes)
 
     def shaped(*shape: int) -> Any:
-        return np.broadcast_to(np.zeros(1, kind), shape)
+        return torch.empty(shape, dtype=getattr(torch, dtype), device="meta")
 
-    q, k = shaped(s["B"], s["Hq"], s["Tq"], s["D"]), shaped(s["B"], s["Hkv"], s["S"], s["D"])
-    v, d_output = shaped(s["B"], s["Hkv"], s["S"], s["Dv"]), shaped(s["B"], s["Hq"], s["Tq"], s["Dv"])
-    inputs = given_inputs(AttentionSpec(), Operands(q, k, v), (), d_output if gradients else None)
-    return inputs.map_arrays(lambda array: torch.empty(array.shape, dtype=getattr(torch, dtype), device="meta"))
+    q, k, v = shaped(s.B, s.Hq, s.Tq, s.D), shaped(s.B, s.Hkv, s.S, s.D), shaped(s.B, s.Hkv, s.S, s.Dv)
+    d_output = shaped(s.B, s.Hq, s.Tq, s.Dv) if gradients else None
+    return Inputs(q, k, v, Call(AttentionSpec(), s, dtype, scale=s.D**-0.5), d_output)
 
 
 def _judged(regions: Regions, grids: Sequence[tuple[int, int, int]]) -> dict[str, Any]:

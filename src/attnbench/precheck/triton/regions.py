@@ -141,7 +141,8 @@ class Regions:
             region = Region(name, base, shadow, shape, strides, start, width, elements)
             self._regions.append(region)
             self._by_geometry[key] = region
-        return self._by_geometry[key].base + start
+        region = self._by_geometry[key]
+        return region.base + int(start)
 
     def _shadow(self, tensor: Any) -> Shadow:
         storage = tensor.untyped_storage()
@@ -184,7 +185,7 @@ class Regions:
         return bool(inside.all())
 
     def _within(self, region: Region, offsets: Array, width: int, how: str) -> Array:
-        good = (offsets >= 0) & (offsets <= region.shadow.size - width)
+        good: Array = (offsets >= 0) & (offsets <= region.shadow.size - width)
         if region.elements is not None:
             good[good] &= region.elements[offsets[good]] & region.elements[offsets[good] + width - 1]
         if not good.all():
@@ -199,7 +200,8 @@ class Regions:
         shadow, program = region.shadow, self.program
 
         def others(by: Array) -> Array:
-            return (by[offsets] > self._launch) & (by[offsets] != program)
+            clashing: Array = (by[offsets] > self._launch) & (by[offsets] != program)
+            return clashing
 
         clash = others(shadow.writer)
         if how != ATOMIC:

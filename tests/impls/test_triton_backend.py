@@ -1,0 +1,127 @@
+"""The Triton backend, interpreted on the CPU: few small cases, since each takes the interpreter most of a second."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import attnbench as ab
+from attnbench.api.suites import AttentionSpec, Case, Problem, draw, draw_cotangents
+from attnbench.attention.oracle import reference
+from attnbench.attention.oracle_vjp import reference_vjp
+from attnbench.backends.discover import backend
+from tests.impls.against_oracle import check_forward, fresh_process, observe, same
+
+if (why := backend("triton").why_missing()) is not None:
+    pytest.skip(why, allow_module_level=True)
+
+SMALL = Problem(B=1, Hq=2, Hkv=1, Tq=35, S=50, D=5, Dv=3, dtype="float32", seed=4)
+BOTTOM = AttentionSpec(causal=True, align="bottom_right")
+GRADIENTS = {
+    "positions": (replace(BOTTOM, window=(20, None)), replace(SMALL, operands=("sinks",))),
+    "lengths": (BOTTOM, replace(SMALL, B=2, Hq=1, operands=("q_lengths", "kv_lengths", "segments"))),
+    "added": (
+        AttentionSpec(softcap=2.0, align="top_left"),
+        replace(SMALL, operands=("bias_minus_inf", "slopes", "mask_dead_rows")),
+    ),
+    "half": (AttentionSpec(scale=(0.3, -0.2)), replace(SMALL, dtype="float16")),
+}
+
+
+@pytest.fixture(autouse=True)
+def _small_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Several tiles each way, so that edges and middles of the keys are walked over."""
+    from attnbench.impls.triton_backend import tiles
+
+    def of(kernel: str, q: object, v: object, rules: object) -> tiles.Tile:
+        del q, v, rules
+        return tiles.Tile(16, 32 if kernel == "keys" else 16, 4, 1, 16, 16)
+
+    monkeypatch.setattr(tiles, "of", of)
+
+
+@pytest.mark.parametrize(("spec", "problem"), GRADIENTS.values(), ids=GRADIENTS)
+def test_flash_agrees_with_the_oracle_both_ways(spec: AttentionSpec, problem: Problem) -> None:
+    case = Case(spec, problem, "backward", ("lse",))
+    d_output, d_lse = draw_cotangents(case)
+    seen = observe("triton/flash", spec, draw(spec, problem), d_output, d_lse, ("lse",))
+    expected = reference(seen.q, seen.k, seen.v, seen.call)
+    same("output", seen.outputs["output"], expected.output, problem.dtype)
+    same("lse", seen.outputs["lse"], expected.lse, "float32")
+    gradients = reference_vjp(seen.q, seen.k, seen.v, seen.call, d_output, d_lse)
+    assert set(seen.gradients) == set(gradients)
+    for name, gradient in seen.gradients.items():
+        same(name, gradient, gradients[name], problem.dtype)
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1, 50), (1, 2, 35, 1), (1, 1, 1, 1), (2, 1, 35, 50)])
+def test_the_gradient_of_a_bias_is_summed_over_what_shares_it(shape: tuple[int, ...]) -> None:
+    rng = np.random.default_rng(0)
+    q, k, v = (rng.normal(size=(2, h, t, 4)).astype(np.float32) for h, t in ((2, 35), (1, 50), (1, 50)))
+    bias, d_output = (rng.normal(size=size).astype(np.float32) for size in (shape, q.shape))
+    d_lse = np.abs(d_output).sum(-1)  # without it the gradients of a row are 0 in sum
+    each = (ab.vjp(q, k, v, d_output, d_lse, impl=impl, bias=bias) for impl in ("triton/flash", "numpy/naive"))
+    seen, expected = (gradients["bias"] for gradients in each)
+    np.testing.assert_allclose(seen, expected, atol=1e-5 * np.abs(expected).max())
+
+
+def test_decode_merges_parts_as_if_they_were_one() -> None:
+    spec = replace(BOTTOM, window=(60, None), softcap=2.0)
+    problem = replace(SMALL, Hq=6, Hkv=2, Tq=3, S=100, operands=("sinks", "bias", "kv_lengths", "slopes"))
+    check_forward("triton/decode", spec, replace(problem, B=2), ("lse",))
+
+
+def test_a_row_that_does_not_exist_has_the_sink_for_its_lse() -> None:
+    x = np.ones((1, 1, 5, 4), np.float32)
+    given = {"q_lengths": np.array([2], np.int32), "sinks": np.array([0.5], np.float32)}
+    for impl in ("triton/flash", "triton/decode"):
+        out = ab.attend(x, x, x, impl=impl, outputs=("lse",), **given)
+        np.testing.assert_allclose(out.lse[0, 0, 2:], 0.5, rtol=1e-6)
+        assert not out.output[0, 0, 2:].any()
+
+
+def test_positions_as_far_as_the_spec_has_them() -> None:
+    x = np.ones((1, 1, 3, 4), np.float32)
+    far = AttentionSpec(causal=True, window=(2**30, 2**30))
+    for offset, seen in ((2**30, True), (-(2**30), False), (np.array([2**30]), True), (np.array([-(2**30)]), False)):
+        for impl in ("triton/flash", "triton/decode"):
+            output = ab.attend(x, x, x, impl=impl, spec=far, offset=offset).output
+            assert (output == 1).all() if seen else not output.any()
+
+
+def test_the_same_call_has_the_same_bits() -> None:
+    rng = np.random.default_rng(1)
+    q, k, v = (rng.normal(size=(1, h, 40, 8)).astype(np.float16) for h in (2, 1, 1))
+    first, second = (ab.vjp(q, k, v, q, impl="triton/flash") for _ in range(2))
+    for name in "qkv":
+        np.testing.assert_array_equal(first[name], second[name])
+
+
+def test_what_it_takes_on_the_cpu_has_reasons() -> None:
+    x = np.zeros((1, 1, 1025, 4), np.float32)
+    with pytest.raises(ab.UnsupportedError, match="interpreter runs the kernel step by step"):
+        ab.attend(x, x, x, impl="triton/flash")
+    with pytest.raises(ab.UnsupportedError, match="interpreter multiplies bfloat16 wrongly"):
+        ab.attend(*[x[:, :, :2].astype("bfloat16")] * 3, impl="triton/flash")
+    with pytest.raises(ab.UnsupportedError, match="triton/flash takes more queries"):
+        ab.attend(x[:, :, :65], x[:, :, :2], x[:, :, :2], impl="triton/decode")
+
+
+def test_nothing_is_left_in_the_environment_of_a_user() -> None:
+    program = (
+        "import os; from attnbench.backends.discover import backend; before = dict(os.environ); "
+        "print(backend('triton').load().devices(), os.environ == before)"
+    )
+    assert fresh_process(program, TRITON_INTERPRET="1") == "('cpu',) True"
+
+
+def test_triton_that_is_imported_as_a_compiler_is_told() -> None:
+    program = (
+        "import triton, triton.language; from attnbench.errors import UsageError\n"
+        "try:\n    import attnbench.impls.triton_backend.importing\nexcept UsageError as error:\n    print(error)"
+    )
+    said = fresh_process(program)
+    assert said.startswith("Triton is imported already in this process, as a compiler")
+    assert said.endswith("start another process, with TRITON_INTERPRET=1 python YOUR_PROGRAM")
