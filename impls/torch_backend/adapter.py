@@ -166,8 +166,8 @@ class Adapter(Backend):
             torch.compiler.reset()
         output, gradients = (result, {}) if d_output is None else result
         arrays = dict(output.items()) | {f"d_{name}": tensor for name, tensor in gradients.items()}
-        told = {name: (tuple(tensor.shape), str(tensor.dtype).split(".")[1]) for name, tensor in arrays.items()}
-        return Lowered(told, "PyTorch's meta device")
+        described = {name: (tuple(tensor.shape), str(tensor.dtype).split(".")[1]) for name, tensor in arrays.items()}
+        return Lowered(described, "PyTorch's meta device")
 
     def settings(self) -> Hashable:
         """What is compiled in, or would be compiled for again: threads, and how exact and repeatable products are."""

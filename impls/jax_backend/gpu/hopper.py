@@ -252,7 +252,7 @@ def product(a: Any, b: Any, columns: int) -> Float[Array, "rows columns"]:
         plgpu.wgmma(sums, a, b)
         return sums[...]
 
-    result: Array = pl.run_scoped(multiplied, plgpu.ACC((ROWS, columns), jnp.float32))
+    result: Array = pl.run_scoped(multiplied, plgpu.WGMMAAccumulatorRef((ROWS, columns), jnp.float32))
     return result
 
 

@@ -31,8 +31,8 @@ def add_layouts() -> None:
 
 def raced() -> bool:
     """Whether the last kernel that was interpreted had a race; false where none was."""
-    found = gpu_callbacks._races  # noqa: SLF001  (its getter raises where there is none)
-    return found is not None and bool(found.races_found)
+    races = gpu_callbacks._races  # noqa: SLF001  (its getter raises where there is none)
+    return races is not None and bool(races.races_found)
 
 
 class Ending(logging.Handler):

@@ -81,7 +81,7 @@ ON_GPU = replace(
     CAN,
     devices=("cuda",),
     precision={"float32": Precision(exp_ulp=2.0, seen=SEEN)} | {d: template_on_gpu(d) for d in ("bfloat16", "float16")},
-    lacks=CAN.lacks
+    lacks=dict(CAN.lacks)
     | {"float64": "the template in Triton takes float32 and 16 bits"}
     | dict.fromkeys(("gradients", "lse"), "what it returns on a GPU besides was never tried"),
 )

@@ -88,12 +88,12 @@ def _foretold(name: str) -> dict[str, Any]:
     return {"roofline": {"device": device.to_dict(), "cases": [row.to_dict() for row in rows]}}
 
 
-def _roofline_text(told: dict[str, Any]) -> str:
+def _roofline_text(document_part: dict[str, Any]) -> str:
     """The same as a table."""
     from attnbench.show.console import table
     from attnbench.show.units import seconds
 
-    device, heads = told["device"], ("case of suite gpu", "TFLOP", "MB", "FLOP/B", "at least", "by")
+    device, heads = document_part["device"], ("case of suite gpu", "TFLOP", "MB", "FLOP/B", "at least", "by")
     rows = [
         [
             row["label"],
@@ -103,7 +103,7 @@ def _roofline_text(told: dict[str, Any]) -> str:
             seconds(row["least_s"]),
             row["limit"],
         ]
-        for row in told["cases"]
+        for row in document_part["cases"]
     ]
     said = f"{device['name']}: {device['model']}, by its data sheet. A floor: no kernel is faster, and none is as fast."
     return f"{said}\n{table(heads, rows)}\nSource: {device['source']}"

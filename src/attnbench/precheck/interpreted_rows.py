@@ -34,23 +34,23 @@ def mosaic_kernels(impl: str, question: PrecheckQuestion, kernels: Sequence[str]
             reason = plan.reason or "this JAX interprets no kernel of Mosaic GPU"
             yield PartRow(impl, "numerics", "unknown" if plan.ok else "lost", reason=reason)
             return
-        told = []
+        shown = []
         for each in plan.value["cases"]:
             reply = session.ask("precheck_interpreted", impl=impl, files=files, case=each["case"])
-            told.append({**each, "status": reply.status, "reason": reply.reason, **(reply.value if reply.ok else {})})
-    yield from rows_of(impl, told)
+            shown.append({**each, "status": reply.status, "reason": reply.reason, **(reply.value if reply.ok else {})})
+    yield from rows_of(impl, shown)
 
 
-def rows_of(impl: str, told: Sequence[dict[str, Any]]) -> Iterator[PartRow]:
+def rows_of(impl: str, shown: Sequence[dict[str, Any]]) -> Iterator[PartRow]:
     """What the interpreter showed of every case, as two rows."""
-    raised = [each for each in told if RAISED in str(each["reason"])]
-    lost = [each for each in told if "result" not in each and each not in raised]
-    results = [each for each in told if "result" in each]
+    raised = [each for each in shown if RAISED in str(each["reason"])]
+    lost = [each for each in shown if "result" not in each and each not in raised]
+    results = [each for each in shown if "result" in each]
     wrong = [each for each in results if each["result"]["status"] != "ok"]
     raced = [each for each in results if each["raced"]]
     ratios = [float(each["result"]["error_ratio"]) for each in results if each["result"]["error_ratio"] is not None]
-    features = list(dict.fromkeys(each["feature"] for each in told))
-    detail = {"cases": len(told), "features": features, "error_ratio": max(ratios, default=None)}
+    features = list(dict.fromkeys(each["feature"] for each in shown))
+    detail = {"cases": len(shown), "features": features, "error_ratio": max(ratios, default=None)}
     status: Status = "lost" if lost else "wrong" if wrong else "ok"
     if bad := lost or wrong:
         first = bad[0]

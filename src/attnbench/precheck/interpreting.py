@@ -45,21 +45,21 @@ def interpretable(backend: Backend, impl: str, files: list[str]) -> dict[str, An
 def _of_one(case: Case) -> Case:
     """The same for one batch entry, where that is a case too: each block of a grid takes a second or more."""
     try:
-        one = case.with_problem(B=1)
-        inputs_of(one)
+        smaller = case.with_problem(B=1)
+        inputs_of(smaller)
     except AttnbenchError:
         return case
-    return one
+    return smaller
 
 
 def interpreted(backend: Backend, impl: str, files: list[str], case: str) -> dict[str, Any]:
     """One case in the interpreter: what ``attnbench check`` says of it, and whether there was a race."""
     implementation = discover.load_implementation(impl, files)
     can = implementation.capabilities_on("cuda")
-    here = replace(implementation, capabilities=replace(can, devices=("cuda", "cpu"), lacks={}), on={})
+    on_cpu = replace(implementation, capabilities=replace(can, devices=("cuda", "cpu"), lacks={}), on={})
     interpreting = backend.interpreting()
     if interpreting is None:
         return {"result": None, "raced": False}
     with interpreting as raced:
-        result = judge_case(backend, here, case_text(case_from_text(case)), "cpu")
+        result = judge_case(backend, on_cpu, case_text(case_from_text(case)), "cpu")
         return {"result": result.to_dict(), "raced": raced()}

@@ -34,8 +34,8 @@ def lowered_programs(impl: str, question: PrecheckQuestion) -> Iterator[Precheck
     replies = {}
     with Session(backend, question.timeout_s) as session:
         for dtype in DTYPES:
-            given = {"impl": impl, "files": list(question.files), "dtype": dtype}
-            replies[dtype] = session.ask("precheck_lowered", **given)
+            files = list(question.files)
+            replies[dtype] = session.ask("precheck_lowered", impl=impl, files=files, dtype=dtype)
     if all(reply.ok and not reply.value["claimed"] for reply in replies.values()):
         return
     row = lowered_row(impl, replies)
@@ -46,20 +46,20 @@ def lowered_programs(impl: str, question: PrecheckQuestion) -> Iterator[Precheck
 def lowered_row(impl: str, replies: dict[str, Reply]) -> PartRow:
     """The answers for every dtype as one row."""
     lost = {dtype: reply for dtype, reply in replies.items() if not reply.ok}
-    told = {dtype: reply.value for dtype, reply in replies.items() if reply.ok and reply.value["cases"]}
-    failed = [{**each, "dtype": dtype} for dtype, value in told.items() for each in value["failed"]]
-    untold = [{**each, "dtype": dtype} for dtype, value in told.items() for each in value["untold"]]
+    by_dtype = {dtype: reply.value for dtype, reply in replies.items() if reply.ok and reply.value["cases"]}
+    failed = [{**each, "dtype": dtype} for dtype, value in by_dtype.items() for each in value["failed"]]
+    untold = [{**each, "dtype": dtype} for dtype, value in by_dtype.items() for each in value["untold"]]
     kernels: Counter[str] = Counter()
-    for value in told.values():
+    for value in by_dtype.values():
         kernels.update(value["kernels"])
-    cases = sum(value["cases"] for value in told.values())
+    cases = sum(value["cases"] for value in by_dtype.values())
     good = cases - len(failed) - len(untold)
-    features = list(dict.fromkeys(name for value in told.values() for name in value["features"]))
+    features = list(dict.fromkeys(name for value in by_dtype.values() for name in value["features"]))
     detail = {
-        "by": next((value["by"] for value in told.values() if value["by"]), None),
+        "by": next((value["by"] for value in by_dtype.values() if value["by"]), None),
         "cases": cases,
         "lowered": good,
-        "dtypes": list(told),
+        "dtypes": list(by_dtype),
         "features": features,
         "kernels": dict(kernels),
         "failed": failed,

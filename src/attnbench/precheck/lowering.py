@@ -36,7 +36,7 @@ def lowered(backend: Backend, impl: str, files: list[str], dtype: str) -> dict[s
     """
     implementation = discover.load_implementation(impl, files)
     claimed = claimed_dtypes(implementation)
-    told: dict[str, Any] = {
+    summary: dict[str, Any] = {
         "claimed": list(claimed),
         "cases": 0,
         "features": [],
@@ -46,23 +46,23 @@ def lowered(backend: Backend, impl: str, files: list[str], dtype: str) -> dict[s
     }
     kernels: Counter[str] = Counter()
     for each, inputs in _cases(implementation, dtype) if dtype in claimed else ():
-        told["cases"] += 1
+        summary["cases"] += 1
         about = {"feature": each.feature, "case": case_text(each.case)}
         try:
             seen = backend.lowered(implementation, *inputs.qkv, inputs.call, device=GPU, **inputs.cotangents)
         except UnsupportedError as error:
-            told["untold"].append({**about, "reason": _line(error)})
+            summary["untold"].append({**about, "reason": _line(error)})
             continue
         except Exception as error:  # noqa: BLE001  (a kernel may raise anything)
-            told["failed"].append({**about, "reason": f"{type(error).__name__}: {_line(error)}"})
+            summary["failed"].append({**about, "reason": f"{type(error).__name__}: {_line(error)}"})
             continue
         if why := difference(dict(seen.arrays), expected(inputs)):
-            told["failed"].append({**about, "reason": why})
+            summary["failed"].append({**about, "reason": why})
             continue
-        told["features"] += [] if each.feature in told["features"] else [each.feature]
-        told["by"] = seen.by
+        summary["features"] += [] if each.feature in summary["features"] else [each.feature]
+        summary["by"] = seen.by
         kernels.update(seen.kernels)
-    return {**told, "kernels": dict(kernels)}
+    return {**summary, "kernels": dict(kernels)}
 
 
 def _cases(implementation: Implementation, dtype: str) -> Iterator[tuple[CheckCase, Inputs]]:
