@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from attnbench.impls import jax_backend
-from attnbench.precheck.interpreted_rows import THREADS, rows_of
+from attnbench.precheck.mosaic_rows import THREADS, rows_of
 from attnbench.workers.process import Setting
 from attnbench.workers.session import Session
 

@@ -1,6 +1,6 @@
 """The part about frameworks that lower a call for a GPU that is not there: JAX by export, PyTorch by shapes alone.
 
-A program that has a kernel of Mosaic GPU is interpreted as well (``interpreted_rows``).
+A program that has a kernel of Mosaic GPU is interpreted as well (``mosaic_rows``).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 
 from attnbench.attention.precision import DTYPES
 from attnbench.backends import discover
-from attnbench.precheck.interpreted_rows import mosaic_kernels
+from attnbench.precheck.mosaic_rows import mosaic_kernels
 from attnbench.precheck.question import PrecheckQuestion
 from attnbench.precheck.rows import PartRow, PrecheckRow
 from attnbench.workers.protocol import Reply
