@@ -1,5 +1,5 @@
 """What ``attnbench dispatch`` is given and what it says.
 
-In reading order: ``options`` (what it alone is given), ``said`` (what was planned,
-measured, merged and listed, as text).
+In reading order: ``options`` (what it alone is given), ``said`` (what was planned, measured, merged and listed, as
+text).
 """

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from attnbench.commands.options import Texts
+Texts = list[str] | None
 
 # Blocks for many machines.
 PlanOut = Annotated[Path, typer.Option("-o", "--out", metavar="DIR", help="A new folder, which the plan fills.")]
