@@ -11,8 +11,8 @@ adapters and suites import), ``suite`` and ``groups`` (a question and its cells)
 ``ablate`` (trainings), ``exchange`` (other tools' formats), ``scoreboard`` (our verdicts and theirs), ``ci`` (files
 for a kernel's own repository), ``show`` and ``report`` (for people), ``interface`` (what is asked, in a shell or in
 Python), ``testing`` (for other people's test suites), ``dispatch`` (one run on many machines), ``day`` (ten minutes of
-a GPU), ``commands`` (what is typed). Beside them stand ``errors``, ``keywords`` (that are none: what was meant), ``versions`` (of what is installed) and ``lazily``
-(names that are loaded when somebody asks).
+a GPU), ``commands`` (what is typed). Beside them stand ``errors``, ``keywords`` (that are none: what was meant),
+``versions`` (of what is installed) and ``lazily`` (names that are loaded when somebody asks).
 """
 
 from __future__ import annotations

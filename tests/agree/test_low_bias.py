@@ -78,7 +78,7 @@ class BaseTwo(Eager):
     """Logits times log2 e, for exp2: a bias of finfo.min overflows to −inf."""
 
     def add_bias(self, capped: Array, call: Call) -> Array:
-        factor = capped.dtype.type(np.log2(np.e))
+        factor = capped.dtype.type(1 / np.log(2.0))
         assert call.bias is not None
         return np.asarray((capped * factor + call.bias.astype(capped.dtype) * factor) / factor)
 

@@ -13,9 +13,9 @@ from attnbench.backends import discover
 from attnbench.backends.backend import Lowered
 from attnbench.backends.bind import inputs_of
 from attnbench.errors import UnsupportedError
-from attnbench.precheck.mosaic_rows import rows_of
 from attnbench.precheck.lowered_rows import lowered_programs, lowered_row
 from attnbench.precheck.lowering import difference, expected, lowered
+from attnbench.precheck.mosaic_rows import rows_of
 from attnbench.precheck.question import PrecheckQuestion
 from attnbench.workers.protocol import CRASHED, OK, Reply
 
