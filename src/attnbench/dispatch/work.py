@@ -169,7 +169,7 @@ def check_fits(plan: DispatchPlan, block: DispatchBlock, labels: Labels) -> None
         if labels.get(name) != value:
             says = f"says {name}={labels[name]}" if name in labels else f"says nothing of {name}"
             msg = (
-                f"block {block.number} asks for {name}={value}, and this worker {says}; where it is one, type: "
+                f"this block asks for {name}={value}, and this worker {says}; where it is one, type: "
                 f"--label {shlex.quote(f'{name}={value}')}"
             )
             raise UsageError(msg)
@@ -218,7 +218,7 @@ def measured(
 
         def on_plan(planned: Plan) -> None:
             begins()
-            _check_possible(planned, block)
+            _check_possible(planned)
 
         outcome = run(
             replace(
@@ -267,12 +267,12 @@ def _options(folder: Path, plan: DispatchPlan, words: WorkWords, out: Path, note
     return replace(options, command=typed.typed)
 
 
-def _check_possible(planned: Plan, block: DispatchBlock) -> None:
+def _check_possible(planned: Plan) -> None:
     """Raise ``NothingSelectedError`` where this machine can measure nothing of a block that another one may."""
     reasons = unmet(planned.suites, planned.cells) | refusals(planned.cells)
     if len(reasons) == len(planned.cells):
         why = "; ".join(dict.fromkeys(reasons.values()))
-        msg = f"nothing of block {block.number} ({block.id}) can be measured here, and no result is left: {why}"
+        msg = f"nothing of this block can be measured here, and no result is left: {why}"
         raise NothingSelectedError(msg)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import attnbench as ab
-from attnbench.dispatch.folder import read_plan
+from attnbench.dispatch.folder import read_plan, result_files
 from attnbench.dispatch.records import BlockResult
 from attnbench.errors import EXIT_CELLS_FAILED, EXIT_INCONCLUSIVE, EXIT_USAGE
 from tests.dispatch.cluster.conftest import SEEN, TWO, Place, start
@@ -31,8 +31,8 @@ sys.exit(ab.run("seen", **asked).exit_code)
 
 
 def results(folder: Path) -> list[BlockResult]:
-    files = sorted((folder / "results").glob("*.json"))
-    return [BlockResult.model_validate_json(file.read_bytes()) for file in files]
+    files = sorted(result_files(folder), key=lambda file: file.path.name)
+    return [BlockResult.model_validate_json(file.path.read_bytes()) for file in files]
 
 
 def handed_out(result: BlockResult) -> dict[str, object]:

@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 
 import attnbench as ab
+from attnbench.dispatch.folder import result_files
 from attnbench.errors import EXIT_CELLS_FAILED, EXIT_INCONCLUSIVE
 from tests.dispatch.cluster.conftest import SEEN, TWO, Place
 from tests.dispatch.cluster.processes import Cluster, free_port, front
@@ -45,7 +46,7 @@ def test_a_cluster_that_loses_a_worker_and_its_scheduler_measures_what_a_local_r
     results = tmp_path / "plan" / "results"
 
     def count() -> int:
-        return len(list(results.glob("*.json"))) if results.is_dir() else 0
+        return len(list(result_files(results.parent))) if results.is_dir() else 0
 
     cluster_words = ("--out", str(tmp_path / "runs"), "--wait", "40s")
     plan = ("--plan", str(tmp_path / "plan"), "--send-files", "--label", "rack=7")
@@ -63,7 +64,7 @@ def test_a_cluster_that_loses_a_worker_and_its_scheduler_measures_what_a_local_r
             assert broken.returncode == EXIT_INCONCLUSIVE
             assert "worker b was lost; its block" in said
             assert f"dispatch run --resume {tmp_path / 'plan'}" in said
-        before = {file.name: file.read_bytes() for file in results.glob("*.json")}
+        before = _contents(results.parent)
         assert 3 <= len(before) < 6
         for worker in cluster.workers.values():
             cluster.kill(worker)
@@ -73,7 +74,7 @@ def test_a_cluster_that_loses_a_worker_and_its_scheduler_measures_what_a_local_r
             sys.stdout.write(said)
             assert resumed.returncode == EXIT_CELLS_FAILED
     assert count() == 6
-    assert before.items() <= {file.name: file.read_bytes() for file in results.glob("*.json")}.items()
+    assert before.items() <= _contents(results.parent).items()
     local = [sys.executable, "-m", "attnbench", "run", *WORDS, *IMPLS, "--quiet", "--out", "local"]
     alone = os.environ | {"ATTNBENCH_LOCK": str(tmp_path / "lock")}
     assert subprocess.run(local, cwd=tmp_path, env=alone, check=False).returncode == EXIT_CELLS_FAILED
@@ -123,6 +124,11 @@ def test_a_worker_that_is_back_at_its_address_is_another_one(tmp_path: Path, pla
             assert process.returncode == 0, said
     assert "worker a was lost; its block 0 is given to another, once" in said
     assert len(ab.load(tmp_path / "results")) == 2
+
+
+def _contents(plan: Path) -> dict[str, bytes]:
+    """The results of a plan by name."""
+    return {file.path.name: file.path.read_bytes() for file in result_files(plan)}
 
 
 def _start(cluster: Cluster) -> None:

@@ -17,12 +17,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from attnbench.dispatch.blocks import Blocks
 from attnbench.dispatch.cluster import tasks
 from attnbench.dispatch.cluster.connection import CONNECT_S
 from attnbench.dispatch.cluster.fleet import Fleet
 from attnbench.dispatch.cluster.matching import Hand, LostHand, WaitingBlocks
 from attnbench.dispatch.cluster.messages import BlockTask, WorkerAnswer, decoded
-from attnbench.dispatch.folder import ResultFile, as_text, read_block, read_result, result_files
+from attnbench.dispatch.folder import ResultFile, as_text, read_result, result_files
 from attnbench.dispatch.held import differences, versions_in
 from attnbench.dispatch.records import BlockResult, DispatchBlock, DispatchPlan
 from attnbench.dispatch.work import publish
@@ -47,25 +48,34 @@ class SchedulerLostError(AttnbenchError):
 
 @dataclass(frozen=True)
 class Carried:
-    """What the front carries: the folder of a plan, the plan, the ids of its blocks, and the files that travel."""
+    """What the front carries: the blocks of a plan, and the files that travel."""
 
-    folder: Path
-    plan: DispatchPlan
-    ids: tuple[str, ...]
+    blocks: Blocks
     files: Mapping[str, str]
     wait: str | None = None
 
     @classmethod
-    def of(cls, folder: Path, plan: DispatchPlan, ids: tuple[str, ...], wait: str | None) -> Carried:
+    def of(cls, blocks: Blocks, wait: str | None) -> Carried:
         """With the files read."""
-        sent = [file.sent for file in plan.files if file.sent is not None]
+        sent = [file.sent for file in blocks.plan.files if file.sent is not None]
         return cls(
-            folder, plan, ids, {name: base64.b64encode((folder / name).read_bytes()).decode() for name in sent}, wait
+            blocks, {name: base64.b64encode((blocks.folder / name).read_bytes()).decode() for name in sent}, wait
         )
 
-    def block(self, number: int) -> DispatchBlock:
-        """A block by number."""
-        return read_block(self.folder, self.plan, self.ids[number])
+    @property
+    def folder(self) -> Path:
+        """The folder of the plan."""
+        return self.blocks.folder
+
+    @property
+    def plan(self) -> DispatchPlan:
+        """The plan."""
+        return self.blocks.plan
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """The ids of the blocks by number."""
+        return self.blocks.order.ids
 
 
 @dataclass
@@ -102,7 +112,7 @@ class Front:
         self._looked = self._listed = 0.0
         self._idle_since: float | None = None
         self._last = ""
-        self._total = len(carried.ids)
+        self._total = len(carried.blocks)
         self.done = self._total - len(waiting)
         self.left: dict[int, str] = {}
         self.beside = 0
@@ -169,7 +179,9 @@ class Front:
 
     def _give(self, number: int, hand: Hand) -> None:
         carried = self._carried
-        task = BlockTask(plan=carried.plan, block=carried.block(number), files=dict(carried.files), wait=carried.wait)
+        task = BlockTask(
+            plan=carried.plan, block=carried.blocks.numbered(number), files=dict(carried.files), wait=carried.wait
+        )
         future = self._client.submit(
             tasks.block,
             as_text(task),
@@ -229,7 +241,7 @@ class Front:
 
     def _keep(self, flight: Flight, text: str) -> None:
         """Put a result into the plan's folder. Raises ``ResultsError`` for one that is none of this block."""
-        block = self._carried.block(flight.number)
+        block = self._carried.blocks.numbered(flight.number)
         result = checked(text, self._carried.plan, block, f"worker {flight.hand.name}")
         event = {
             "name": HANDED_OUT,
@@ -242,6 +254,9 @@ class Front:
         self.done += 1
         self.beside += bool(flight.beside)
         self._last = f"block {flight.number} by {flight.hand.name}"
+        for event in result.events:
+            if event.get("name") == "partial":  # its share of a budget was spent
+                self._note(f"{self._last}: {event.get('note')}")
 
     def _refused(self, flight: Flight, why: str) -> None:
         words = f"{flight.hand.name}: {why.removeprefix('attnbench: ')}"

@@ -17,7 +17,6 @@ from attnbench.dispatch.cluster.fleet import Fleet
 from attnbench.dispatch.cluster.front import Carried, Front
 from attnbench.dispatch.cluster.matching import WaitingBlocks, lacks
 from attnbench.dispatch.cluster.messages import AskedOfWorker
-from attnbench.dispatch.folder import read_block
 from attnbench.dispatch.layout import WantedPlan, lay_out
 from attnbench.dispatch.listing import Listing, in_ranges, listed
 from attnbench.dispatch.merge import Merged, merge
@@ -26,6 +25,7 @@ from attnbench.dispatch.sending import check_there
 from attnbench.errors import EXIT_INCONCLUSIVE, AttnbenchError, UsageError, worst_exit
 from attnbench.interface.given import Duration, seconds
 from attnbench.interface.places import check_folder, check_runs_folder
+from attnbench.interface.running import RunWords
 from attnbench.measure.run.options import Progress
 from attnbench.results.extra import check_report_extra
 from attnbench.results.fingerprint import PACKAGES
@@ -108,18 +108,23 @@ def _check(words: DispatchWords) -> None:
         raise UsageError(msg)
     if words.resume is None:
         return
-    given = words.wanted.words
-    words_given = bool(given.suites or given.workload or given.impl or given.axes or given.device or given.threads)
-    words_given = words_given or any(given.levels.values()) or bool(given.impls or given.suite_files)
-    if (
-        words_given
-        or words.wanted.labels
-        or words.wanted.hold
-        or words.wanted.seed is not None
-        or words.plan is not None
-    ):
-        msg = f"--resume {words.resume} goes on with the plan that is there, as it was asked; leave the other words out"
+    if others := _of_a_plan(words):
+        msg = (
+            f"--resume {words.resume} goes on with the plan that is there, as it was asked; leave out: "
+            f"{shlex.join(others)}"
+        )
         raise UsageError(msg)
+
+
+def _of_a_plan(words: DispatchWords) -> list[str]:
+    """What was typed that makes another plan."""
+    wanted = words.wanted
+    typed = wanted.words.typed()[len(RunWords().typed()) :]
+    for name, values in {"--label": wanted.labels, "--hold": wanted.hold}.items():
+        typed += [word for value in values for word in (name, value)]
+    typed += ["--send-files"] if wanted.send_files else []
+    typed += ["--seed", str(wanted.seed)] if wanted.seed is not None else []
+    return typed + (["--plan", str(words.plan)] if words.plan is not None else [])
 
 
 def _listing(words: DispatchWords, note: Callable[[str], None]) -> Listing:
@@ -158,7 +163,7 @@ def _front(
     progress(len(listing.ids) - len(listing.missing), len(listing.ids), "asking the workers")
     waiting, packages = WaitingBlocks(), set[str]()
     for number in listing.missing:
-        needs = read_block(listing.folder, plan, listing.ids[number]).needs
+        needs = listing.planned.needs_of(number)
         waiting.add(number, needs)
         packages.update(needs.packages)
     wait_s = seconds(words.wait) or PATIENCE_S
@@ -171,7 +176,7 @@ def _front(
     return Front(
         client,
         fleet,
-        Carried.of(listing.folder, plan, listing.ids, BLOCK_WAIT),
+        Carried.of(listing.planned, BLOCK_WAIT),
         waiting,
         token=words.cluster.token,
         most=words.most,

@@ -12,10 +12,11 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from attnbench.dispatch.blocks import write_blocks
 from attnbench.dispatch.cluster.child import UnwantedError, run
 from attnbench.dispatch.cluster.environment import allowed, labels_typed
 from attnbench.dispatch.cluster.messages import AskedOfWorker, BlockTask, WorkerAbout, WorkerAnswer, decoded
-from attnbench.dispatch.folder import BLOCKS, FILES, PLAN, RESULTS, as_text
+from attnbench.dispatch.folder import FILES, PLAN, RESULTS, as_text, results_of
 from attnbench.errors import EXIT_INCONCLUSIVE, EXIT_UNFORESEEN, AttnbenchError
 from attnbench.workers.scratch import Scratch, sweep
 
@@ -93,16 +94,17 @@ def _profiler() -> bool:
 def _block(task: BlockTask, folder: Path) -> str:
     """A plan of this one block in a folder, and the program that measures it there."""
     plan = folder / "plan"
-    for name in (BLOCKS, RESULTS, FILES):
+    for name in (RESULTS, FILES):
         (plan / name).mkdir(parents=True)
     for inside, data in task.files.items():
         (plan / inside).parent.mkdir(exist_ok=True)
         (plan / inside).write_bytes(base64.b64decode(data, validate=True))
-    (plan / PLAN).write_text(as_text(task.plan), encoding="utf-8")
-    (plan / BLOCKS / f"{task.block.id}.json").write_text(as_text(task.block), encoding="utf-8")
+    of_one = task.plan.model_copy(update={"blocks": 1, "cells": len(task.block.cells)})
+    write_blocks(plan, of_one, [task.block.model_copy(update={"number": 0})], [0])
+    (plan / PLAN).write_text(as_text(of_one), encoding="utf-8")
     words = ["dispatch", "work", str(plan), "--block", task.block.id, "--quiet"]
     words += [word for label in labels_typed(os.environ) for word in ("--label", label)]
     words += ["--wait", task.wait] if task.wait else []
     status, _, said = run([*PYTHON, "attnbench", *words], folder, allowed(os.environ), wanted)
-    results = list((plan / RESULTS).glob(f"{task.block.id}.*.json"))
-    return _as_answer(status, said, results[0].read_text("utf-8") if results else None)
+    results = results_of(plan, task.block.id)
+    return _as_answer(status, said, results[0].path.read_text("utf-8") if results else None)
