@@ -57,7 +57,7 @@ class KernelRow:
 
 @dataclass(frozen=True)
 class PartRow:
-    """What one part of a precheck says of an implementation, such as ``numerics``, ``memory`` or ``export``.
+    """What one part of a precheck says of an implementation, such as ``numerics``, ``memory`` or ``lowers``.
 
     ``subject`` is what it is about (a kernel, a feature, a case), ``detail`` has its numbers by name.
     """
