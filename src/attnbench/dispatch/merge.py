@@ -171,10 +171,10 @@ class _Results:
         self.damaged[file.path] = why
 
 
-def _alike(one: ResultFile, other: ResultFile) -> bool:
+def _alike(file: ResultFile, other: ResultFile) -> bool:
     """Whether two files hold the same: a copy is no second result."""
     try:
-        return one.path.read_bytes() == other.path.read_bytes()
+        return file.path.read_bytes() == other.path.read_bytes()
     except OSError:
         return False
 
