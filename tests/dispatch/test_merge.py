@@ -147,7 +147,8 @@ def test_a_block_whose_only_result_is_damaged_is_planned_in_the_runs_of_all_mach
 
 def test_a_second_file_of_a_block_and_machine_is_named(cli: Cli, measured: Path) -> None:
     file = files(measured)[1]
-    (measured / "results" / file.name).write_bytes(file.read_bytes())
+    other = json.loads(file.read_text()) | {"node": "b" * 12}
+    (measured / "results" / file.name).write_text(json.dumps(other))
     done = cli("dispatch", "merge", measured, "--out", "runs")
     assert (done.code, "is one too many" in done.err) == (EXIT_USAGE, True)
     file.unlink()
@@ -320,3 +321,51 @@ def test_nothing_measured_is_5_and_no_plan_is_2(cli: Cli, unmeasured: Path, tmp_
     assert cli("dispatch", "merge", tmp_path / "nowhere").code == EXIT_USAGE
     assert cli("dispatch", "list", tmp_path).code == EXIT_USAGE
     assert not (tmp_path / "results").exists()
+
+
+def test_a_plan_is_merged_once_into_a_folder(cli: Cli, measured: Path) -> None:
+    (run,) = cli("dispatch", "merge", measured, "--json").document["runs"]
+    again = cli("dispatch", "merge", measured, "--partial")
+    assert (again.code, again.out) == (EXIT_USAGE, "")
+    assert f"{run['folder']} was made of this plan already, and its rows would count twice" in again.err
+    (other,) = cli("dispatch", "merge", measured, "--out", "others", "--json").document["runs"]
+    with pytest.raises(ResultsError, match="hold the same run"):
+        ab.load([run["folder"], other["folder"]])
+
+
+@pytest.mark.parametrize("spoilt", ["copy", "original"])
+def test_the_whole_one_of_two_files_of_a_block_counts(spoilt: str, cli: Cli, measured: Path) -> None:
+    original = files(measured)[1]
+    copy = measured / "results" / original.name
+    copy.write_bytes(original.read_bytes())
+    assert cli("dispatch", "merge", measured, "--out", "alike").code == EXIT_CELLS_FAILED  # a copy is no second result
+    cut_short = {"copy": copy, "original": original}[spoilt]
+    cut_short.write_text(cut_short.read_text()[:100])
+    done = cli("dispatch", "merge", measured, "--partial", "--json")
+    assert done.document["missing"] == []
+    (why,) = done.document["damaged"]
+    assert why.startswith(f"{cut_short} is one too many")
+    assert "not-run" not in done.document["runs"][0]["counts"]
+
+
+def test_blocks_that_were_measured_beside_others_are_counted(cli: Cli, measured: Path) -> None:
+    file = files(measured)[1]
+    data = json.loads(file.read_text())
+    data["events"].append({"name": "handed-out", "worker": "a", "lost": [], "beside": ["b"]})
+    file.write_text(json.dumps(data, separators=(",", ":")) + "\n")
+    assert "1 block was measured beside others on the same machine" in cli("dispatch", "merge", measured).out
+
+
+def test_where_one_run_cannot_get_its_name_none_does(cli: Cli, measured: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    of_another_machine(files(measured)[1])
+    rename, names = Path.rename, iter(["first", "second"])
+
+    def once(self: Path, target: Path) -> Path:
+        if next(names) == "second":
+            raise OSError(28, "No space left on device")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", once)
+    done = cli("dispatch", "merge", measured, "--out", "runs")
+    assert "disk is full" in done.err
+    assert list(Path("runs").iterdir()) == []

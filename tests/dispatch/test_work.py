@@ -21,11 +21,10 @@ from attnbench.dispatch.records import BlockResult, HeldVersions
 from attnbench.dispatch.work import publish
 from attnbench.errors import EXIT_CELLS_FAILED, EXIT_NOTHING_MEASURED, EXIT_USAGE, AttnbenchError
 from attnbench.interface.running import RunWords, run_options
-from attnbench.measure.run import rates
 from attnbench.measure.run.options import RunOptions, RunOutcome
 from attnbench.results.read import read_info
 from attnbench.workers.lock import only_run
-from tests.dispatch.conftest import Fleet, quickly, unheard
+from tests.dispatch.conftest import Fleet, quickly, unheard, write_files
 from tests.dispatch.test_merge import cut, files, lost_row, of_another_machine, other_plan
 from tests.program import Cli
 
@@ -348,10 +347,17 @@ def test_what_a_budget_leaves_out_is_a_row_and_the_block_has_a_result(
 def test_measured_processes_have_the_threads_of_a_local_run(
     cli: Cli, small_plan: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rates, "CEILINGS_S", 0.02)
-    monkeypatch.setattr(rates, "AGAIN_S", 0.05)
     monkeypatch.setattr(work, "run", quickly)
-    words = RunWords(suites=["smoke"], axes=["T=128"], impl=["numpy/naive"], threads=[2], out=tmp_path / "local")
+    write_files(tmp_path)
+    # Nothing in it is timed: a busy machine could make times doubtful, and threads are the question.
+    words = RunWords(
+        suites=["seen"],
+        axes=["seed=0"],
+        impl=["numpy/naive"],
+        threads=[2],
+        out=tmp_path / "local",
+        suite_files=[tmp_path / "questions.py"],
+    )
     local = quickly(run_options(words, unheard))
     folder = small_plan(words=words)
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):

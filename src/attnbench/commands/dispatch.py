@@ -206,11 +206,14 @@ def _dispatch(words: DispatchWords, *, as_json: bool) -> None:
     runs = outcome.merged.runs if outcome.merged is not None else ()
     for run_of_machine in runs:
         judged(run_of_machine.folder, say)
+    for line in outcome.merged.damaged if outcome.merged is not None else ():
+        complain(line)
     if as_json:
         made = [asdict(run_of_machine) | {"folder": str(run_of_machine.folder)} for run_of_machine in runs]
         about = {"plan": str(outcome.folder), "blocks": outcome.blocks, "runs": made}
         left = {str(number): why for number, why in outcome.left.items()}
-        document(about | {"left": left, "beside": outcome.beside, "exit_code": outcome.exit_code})
+        about |= {"left": left, "damaged": list(outcome.merged.damaged) if outcome.merged is not None else []}
+        document(about | {"beside": outcome.beside, "exit_code": outcome.exit_code})
     else:
         show("\n".join(dispatched_lines(outcome, reasons(outcome.left), going_on(words, outcome.folder))))
     raise typer.Exit(outcome.exit_code)

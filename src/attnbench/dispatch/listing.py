@@ -74,7 +74,7 @@ def listed(folder: Path) -> Listing:
     machines: dict[str, set[str]] = {}
     damaged: list[Path] = []
     for file in result_files(folder):
-        if file.block in blocks and not _is_whole(file, blocks):
+        if file.block in blocks and not is_whole(file, blocks):
             damaged.append(file.path)
             continue
         machines.setdefault(file.block, set()).add(file.machine)
@@ -83,7 +83,7 @@ def listed(folder: Path) -> Listing:
     return Listing(plan, blocks, by_block, missing, tuple(sorted(damaged)))
 
 
-def _is_whole(file: ResultFile, blocks: Blocks) -> bool:
+def is_whole(file: ResultFile, blocks: Blocks) -> bool:
     """Whether a file is a result; one whose ends are unusual is read as a whole before it is called damaged."""
     if looks_whole(file, blocks.plan):
         return True

@@ -6,12 +6,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 
+from attnbench.attention.spec import stable_id
 from attnbench.dispatch.blocks import Blocks
-from attnbench.dispatch.records import BlockResult, DispatchBlock
+from attnbench.dispatch.records import BlockResult, DispatchBlock, DispatchPlan
 from attnbench.dispatch.sending import local_path
 from attnbench.dispatch.work import cells_of
 from attnbench.errors import ResultsError
 from attnbench.measure.run import rows
+from attnbench.results.fingerprint import machine_of
 from attnbench.results.journal import LEFT_OUT, WITHDRAWN, JsonText, replicates_of
 from attnbench.results.parquet import TableFile
 from attnbench.results.read import CELLS, SAMPLES
@@ -30,7 +32,7 @@ class RunInMaking:
         """Begin the run of the machine that the first result is of, in a folder of ``staging``."""
         self._folder, self._plan = folder, blocks.plan
         self.info = _begun(folder, blocks, first.run)
-        self.blocks = 0
+        self.blocks = self.beside = 0
         self.counts: dict[str, int] = {}
         self._finished = ""
         self._base = datetime.fromisoformat(self._plan.made).timestamp()
@@ -49,6 +51,7 @@ class RunInMaking:
         self.info = _with(self.info, result)
         later = datetime.fromisoformat(result.run.started).timestamp() - self._base
         self.blocks += 1
+        self.beside += any(event.get("beside") for event in result.events)
         self._finished = max(self._finished, result.run.finished or result.run.started)
         self._events.append(
             {
@@ -129,13 +132,18 @@ class RunInMaking:
         self._samples_file.discard()
 
 
+def run_id_of(plan: DispatchPlan, machine: str) -> str:
+    """The run_id of what a machine measured of a plan: the same whenever it is made, so that nothing counts twice."""
+    return new_run_id(plan.suites, plan.made, stable_id(["merged", plan.id, machine])[:6])
+
+
 def _begun(folder: Path, blocks: Blocks, first: RunInfo) -> RunInfo:
     """What is known of the run of a machine before any block is in it."""
     plan = blocks.plan
     places = {file.sha256: local_path(folder, file) for file in plan.files}
     return first.model_copy(
         update={
-            "run_id": new_run_id(plan.suites, plan.made),
+            "run_id": run_id_of(plan, machine_of(first.fingerprint)),
             "started": plan.made,
             "finished": None,
             "status": "partial",

@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from attnbench.dispatch.blocks import Blocks
 from attnbench.dispatch.folder import ResultFile, damaged, read_plan, read_result, result_files
 from attnbench.dispatch.held import differences, versions_in
-from attnbench.dispatch.making import RunInMaking
+from attnbench.dispatch.listing import is_whole
+from attnbench.dispatch.making import RunInMaking, run_id_of
 from attnbench.dispatch.records import BlockResult, DispatchPlan
-from attnbench.errors import EXIT_INCONCLUSIVE, NothingSelectedError, ResultsError, worst_exit
+from attnbench.errors import EXIT_INCONCLUSIVE, NothingSelectedError, ResultsError, UsageError, worst_exit
 from attnbench.measure.run.options import exit_of
 from attnbench.results.journal import fail_writing
 from attnbench.results.store import refuse_foreign
@@ -28,7 +29,7 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class MergedRun:
-    """A run that was made of the results of one machine."""
+    """A run that was made of the results of one machine; ``beside`` counts blocks that others were measured beside."""
 
     machine: str
     machine_id: str
@@ -38,6 +39,7 @@ class MergedRun:
     blocks: int
     counts: Mapping[str, int]
     exit_code: int
+    beside: int = 0
 
 
 @dataclass(frozen=True)
@@ -69,12 +71,13 @@ def merge(folder: Path, out: Path, *, partial: bool = False, progress: Progress 
         raise NothingSelectedError(msg)
     if (missing := results.missing()) and not partial and not results.damaged:
         return Merged((), missing, (), EXIT_INCONCLUSIVE)
+    check_not_there(plan, results.of_machine, out)
     staging = _staging(out)
     try:
         runs = _Maker(folder, results, staging, strict=not partial).runs()
         if results.damaged and not partial:
             return Merged((), missing, tuple(results.damaged.values()), ResultsError.exit_code)
-        runs = [replace(run, folder=run.folder.rename(out / run.folder.name)) for run in runs]
+        runs = _named(runs, out)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     absent, spoilt = results.missing(), tuple(results.damaged.values())
@@ -85,12 +88,38 @@ def merge(folder: Path, out: Path, *, partial: bool = False, progress: Progress 
     return Merged(tuple(runs), absent, spoilt, worst_exit(codes))
 
 
+def check_not_there(plan: DispatchPlan, machines: Iterable[str], out: Path) -> None:
+    """Raise ``UsageError`` where a run of the plan was made for one of the machines: its rows would count twice."""
+    for machine in machines:
+        if (there := out / run_id_of(plan, machine)).exists():
+            msg = (
+                f"{there} was made of this plan already, and its rows would count twice; read that one, or name "
+                "another folder with --out, or move it away first"
+            )
+            raise UsageError(msg)
+
+
 def _staging(out: Path) -> Path:
     try:
         out.mkdir(parents=True, exist_ok=True)
         return Path(tempfile.mkdtemp(prefix=".attnbench-merge-", dir=out))
     except OSError as error:
         fail_writing(out, error)
+
+
+def _named(runs: Sequence[MergedRun], out: Path) -> list[MergedRun]:
+    """The runs under their own names: all of them, or none."""
+    named: list[MergedRun] = []
+    try:
+        for run in runs:
+            named.append(replace(run, folder=run.folder.rename(out / run.folder.name)))  # noqa: PERF401
+    except BaseException as error:
+        for run in named:
+            shutil.rmtree(run.folder, ignore_errors=True)
+        if isinstance(error, OSError):
+            fail_writing(out, error)
+        raise
+    return named
 
 
 class _Results:
@@ -101,7 +130,7 @@ class _Results:
         self.damaged: dict[Path, str] = {}
         self.of_machine: dict[str, dict[int, ResultFile]] = {}
         self._files = [0] * len(blocks)
-        for file in sorted(result_files(blocks.folder), key=lambda file: file.path.name):
+        for file in sorted(result_files(blocks.folder), key=lambda file: (file.path.name, -len(file.path.parts))):
             self._place(file)
         self._all = sum(self._files)
 
@@ -110,9 +139,12 @@ class _Results:
             self.damaged[file.path] = f"{file.path} is damaged: the plan has no such block"
             return
         number, mine = self.blocks.number_of(file.block), self.of_machine.setdefault(file.machine, {})
+        if number in mine and _alike(mine[number], file):
+            return
         if number in mine:
-            other = mine[number].path
-            self.damaged[file.path] = f"{file.path} is one too many: {other} is of the same block and machine"
+            file, other = (mine[number], file) if is_whole(mine[number], self.blocks) else (file, mine[number])
+            mine[number] = file
+            self.damaged[other.path] = f"{other.path} is one too many: {file.path} is of the same block and machine"
             return
         mine[number] = file
         self._files[number] += 1
@@ -137,6 +169,14 @@ class _Results:
         file = self.of_machine[machine].pop(number)
         self._files[number] -= 1
         self.damaged[file.path] = why
+
+
+def _alike(file: ResultFile, other: ResultFile) -> bool:
+    """Whether two files hold the same: a copy is no second result."""
+    try:
+        return file.path.read_bytes() == other.path.read_bytes()
+    except OSError:
+        return False
 
 
 class _Maker:
@@ -218,6 +258,7 @@ def _merged(machine: str, making: RunInMaking) -> MergedRun:
         blocks=making.blocks,
         counts=dict(making.counts),
         exit_code=exit_of(list(making.counts)),
+        beside=making.beside,
     )
 
 

@@ -18,7 +18,6 @@ from attnbench.errors import UsageError, check_known
 from attnbench.measure.clock.roofline import array_bytes, work
 from attnbench.suite import Cell
 
-SCORE_BYTES = 8
 SEED = "seed"
 LABEL = re.compile(r"(?:(?P<device>[a-z]+):)?(?P<name>[A-Za-z0-9][\w.-]*)=(?P<value>[\w.+/-]+)")
 
@@ -61,11 +60,7 @@ def needs_of(cells: Sequence[Cell], by_device: Mapping[str, Labels]) -> BlockNee
 
 def _memory(cells: Sequence[Cell]) -> int | None:
     cases = {cell.case_id: cell.case for cell in cells if cell.case is not None}
-    sizes = [
-        array_bytes(case) + SCORE_BYTES * case.problem.B * case.problem.Hq * case.problem.Tq * case.problem.S
-        for case in cases.values()
-    ]
-    return int(max(sizes)) if sizes else None
+    return int(max(map(array_bytes, cases.values()))) if cases else None
 
 
 def _packages(cells: Iterable[Cell]) -> tuple[str, ...]:

@@ -91,7 +91,7 @@ class DispatchPlan(Record):
 class BlockNeeds(Record):
     """What a block asks of a machine.
 
-    ``memory_bytes`` is an estimate: the arrays of its largest case, and one array of all its scores in float64.
+    ``memory_bytes`` is the least that will do: the arrays of its largest case, as a run at home asks for them.
     ``packages`` are the modules of its frameworks, and ``labels`` what a worker must say of itself.
     """
 

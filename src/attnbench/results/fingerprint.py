@@ -38,6 +38,9 @@ PACKAGES = (
     "keras",
     "onnxruntime",
     "openvino",
+    "triton",
+    "tinygrad",
+    "mlx",
 )
 # The fields of a fingerprint that must be alike, with their names for people.
 MACHINE_FIELDS = {

@@ -37,6 +37,7 @@ QUESTIONS = dedent(
     )
     """
 )
+OTHER_HARDWARE = 'import platform\nplatform.machine = lambda: "another"\n'
 # Each arm of a seed is a block, so that there are two.
 SEEN = ("seen", "--suites", "questions.py", "--impl", "numpy/naive", "-a", "seed=0")
 # Instead, two that are sound.
@@ -74,8 +75,10 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory, place: Place) -> Iterator[Cluster]:
-    """A scheduler and two workers, a and b, each with a lock of its own."""
+    """A scheduler and two workers, a and b, each with a lock of its own; b says that its hardware is another one."""
     with Cluster(tmp_path_factory.mktemp("cluster") / "dask", ATTNBENCH_TEST_PLACE=str(place.folder)) as made:
+        (made.folder / "b").mkdir()
+        (made.folder / "b" / "sitecustomize.py").write_text(OTHER_HARDWARE)
         made.start_scheduler()
         for name in ("a", "b"):
             start(made, name)
@@ -84,6 +87,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory, place: Place) -> Iterator[
 
 def start(cluster: Cluster, name: str, **environment: str) -> None:
     lock = str(cluster.folder / f"lock-{name}")
+    environment = {"PYTHONPATH": str(cluster.folder / name), "OMP_NUM_THREADS": "1"} | environment  # as Dask's nannies
     cluster.start_worker(name, **({"ATTNBENCH_LOCK": lock, "ATTNBENCH_LABELS": f"rack=7,name={name}"} | environment))
 
 

@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 
 import attnbench as ab
-from attnbench.dispatch.folder import read_plan, result_files
+from attnbench.dispatch.folder import read_plan, result_files, result_path
+from attnbench.dispatch.listing import listed
 from attnbench.dispatch.records import BlockResult
-from attnbench.errors import EXIT_CELLS_FAILED, EXIT_INCONCLUSIVE, EXIT_USAGE
+from attnbench.errors import EXIT_CELLS_FAILED, EXIT_INCONCLUSIVE, EXIT_NOTHING_MEASURED, EXIT_USAGE
 from tests.dispatch.cluster.conftest import SEEN, TWO, Place, start
 from tests.dispatch.cluster.processes import Cluster, all_gone, front
 from tests.program import Cli
@@ -49,8 +50,19 @@ def of_threads(seen: dict[str, object]) -> dict[str, str]:
 
 @pytest.mark.usefixtures("questions")
 def test_a_cluster_measures_what_a_local_run_does(cli: Cli, cluster: Cluster, place: Place, tmp_path: Path) -> None:
+    about = tmp_path / "more" / "jax-0.0.1.dist-info" / "METADATA"
+    about.parent.mkdir(parents=True)
+    about.write_text("Metadata-Version: 2.1\nName: jax\nVersion: 0.0.1\n")
+    start(cluster, "old", PYTHONPATH=str(tmp_path / "more"))
+    start(cluster, "odd", ATTNBENCH_LABELS="gpu")
+    cluster.until(lambda: _workers(cluster) == 4)
     done = cli("dispatch", "run", *SEEN, "--scheduler", cluster.address, "--send-files", "--plan", "plan")
+    for name in ("old", "odd"):  # they are told why, and the others go on
+        cluster.kill(cluster.workers.pop(name))
     assert done.code == EXIT_CELLS_FAILED, done.err
+    assert "worker old is not used: it is not as the plan: jax " in done.err
+    assert "there 0.0.1" in done.err
+    assert "worker odd is not used: ATTNBENCH_LABELS of this worker: gpu: write NAME=VALUE" in done.err
     assert "workers a, b stand on one machine and have locks of their own" in done.err
     assert "[2/2]" in done.err
     there = place.seen()
@@ -64,10 +76,12 @@ def test_a_cluster_measures_what_a_local_run_does(cli: Cli, cluster: Cluster, pl
     assert len(there) == len(place.seen()) == 2
     assert [of_threads(seen) for seen in there] == [of_threads(seen) for seen in place.seen()]
     assert [seen["threads"] for seen in there] == [seen["threads"] for seen in place.seen()]
-    merged, frame = ab.load("results"), ab.load("local")
     columns = ["cell_id", "block_id", "impl", "status", "metric.number"]
+    merged, frame = (ab.load(folder).sort_values("cell_id", ignore_index=True) for folder in ("results", "local"))
     assert merged[columns].equals(frame[columns])
-    assert merged["machine_id"].nunique() == 1
+    by_machine = merged.groupby("machine_id")["run_id"].unique()
+    assert sorted(map(len, by_machine)) == [1, 1]  # a run for each of the two
+    assert done.out.count("1 block was measured beside others") + done.out.count("2 blocks were measured beside") == 1
     (run,) = Path("local").iterdir()
     assert [result.run.fingerprint.thread_pools for result in measured] == [
         ab.open_run(run).info.fingerprint.thread_pools
@@ -110,7 +124,7 @@ def test_an_interrupted_front_leaves_nothing_running_and_goes_on_later(
     cli: Cli, cluster: Cluster, place: Place, tmp_path: Path
 ) -> None:
     held = place.hold(1)
-    words = (*SEEN, *TWO, "--scheduler", cluster.address, "--send-files", "--plan", "plan")
+    words = (*SEEN, *TWO, "--label", "name=a", "--scheduler", cluster.address, "--send-files", "--plan", "plan")
     with front(tmp_path, *words) as process:
         cluster.until(lambda: place.seen(1) and results(tmp_path / "plan"))
         os.killpg(process.pid, signal.SIGINT)
@@ -120,11 +134,18 @@ def test_an_interrupted_front_leaves_nothing_running_and_goes_on_later(
     assert all_gone([place.pid(1)])
     held.unlink()
     kept = results(tmp_path / "plan")
-    again = cli("dispatch", "run", "--resume", "plan", "--scheduler", cluster.address, "--json", "--quiet")
+    (left,) = listed(tmp_path / "plan").missing
+    spoilt = result_path(tmp_path / "plan", listed(tmp_path / "plan").ids[left], kept[0].machine)
+    spoilt.parent.mkdir(exist_ok=True)
+    spoilt.write_text("{")  # as after a disk that was full: it counts as no result, and does not stay
+    again = cli("dispatch", "run", "--resume", "plan", "--scheduler", cluster.address, "--json")
     assert again.code == 0, again.err
+    assert f"{spoilt.relative_to(tmp_path)} is damaged" in again.err
     assert (again.document["blocks"], again.document["left"], len(again.document["runs"])) == (2, {}, 1)
     assert kept[0] in results(tmp_path / "plan")
     assert len(place.seen(0)) == 1
+    there = cli("dispatch", "run", "--resume", "plan", "--scheduler", "127.0.0.1:1")
+    assert (there.code, "was made of this plan already" in there.err) == (EXIT_USAGE, True)
     once_more = cli("dispatch", "run", "--resume", "plan", "--scheduler", "127.0.0.1:1", "--out", "others")
     assert once_more.code == 0  # nothing is left to do, so that nobody is asked
     assert len(ab.load("others")) == 2
@@ -141,31 +162,9 @@ def test_what_no_worker_can_measure_is_said_before_anything_is_measured(
     assert "the nearest worker has rack=7" in done.err
     assert "There are: " in done.err
     assert not (tmp_path / "plans").exists()
-    other = cli("dispatch", "run", *words, "--resource", "nobody", "--wait", "20s")
+    other = cli("dispatch", "run", *words, "--resource", "nobody")
     assert "none of the 2 workers can be used" in other.err
     assert '--resources "nobody=1"' in other.err
-
-
-@pytest.mark.usefixtures("questions")
-def test_a_worker_that_cannot_be_used_is_told_why(cli: Cli, cluster: Cluster, tmp_path: Path) -> None:
-    about = tmp_path / "more" / "jax-0.0.1.dist-info" / "METADATA"
-    about.parent.mkdir(parents=True)
-    about.write_text("Metadata-Version: 2.1\nName: jax\nVersion: 0.0.1\n")
-    start(cluster, "old", PYTHONPATH=str(tmp_path / "more"))
-    start(cluster, "odd", ATTNBENCH_LABELS="gpu")
-    cluster.start_worker("plain", resources="")
-    cluster.start_worker("greedy", resources="node=2")
-    cluster.until(lambda: _workers(cluster) == 6)
-    words = (*SEEN, "-a", "arm=sound", "--scheduler", cluster.address, "--send-files")
-    done = cli("dispatch", "run", *words)
-    for name in ("old", "odd", "plain", "greedy"):
-        cluster.kill(cluster.workers.pop(name))
-    assert done.code == 0, done.err
-    assert "worker old is not used: it is not as the plan: jax " in done.err
-    assert "there 0.0.1" in done.err
-    assert "worker odd is not used: ATTNBENCH_LABELS of this worker: gpu: write NAME=VALUE" in done.err
-    assert "worker plain is not used: it has no resource node, by which" in done.err
-    assert "worker greedy is not used: it has node=2" in done.err
 
 
 def _workers(cluster: Cluster) -> int:
@@ -188,7 +187,7 @@ def test_files_that_do_not_travel_have_to_be_there(cli: Cli, cluster: Cluster, q
 
 
 @pytest.mark.usefixtures("questions")
-def test_certificates_protect_a_cluster(
+def test_certificates_protect_a_cluster_and_a_budget_holds_there(
     cli: Cli, tmp_path: Path, place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = Path(__file__).with_name("for_tests.pem")
@@ -199,8 +198,10 @@ def test_certificates_protect_a_cluster(
         cluster.address = cluster.address.replace("tcp", "tls")
         cluster.start_scheduler("--protocol", "tls", *ours)
         cluster.start_worker("w", *ours)
-        done = cli("dispatch", "run", *words, "--scheduler", cluster.address, *theirs)
-        assert done.code == 0, done.err
+        done = cli("dispatch", "run", *words, "--scheduler", cluster.address, *theirs, "--budget", "0.001s")
+        assert done.code == EXIT_NOTHING_MEASURED, done.err
+        assert "block 0 by w: the budget was spent: 1 of 1 cells were not run" in done.err
+        assert "1 cell: 1 not-run" in done.out
         monkeypatch.setattr("attnbench.dispatch.cluster.connection.CONNECT_S", 2)
         refused = cli("dispatch", "run", *words, "--scheduler", cluster.address)
         assert refused.code == EXIT_USAGE

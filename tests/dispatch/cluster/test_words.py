@@ -4,24 +4,30 @@ from __future__ import annotations
 
 import importlib.util
 import json
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from textwrap import dedent
 
 import pytest
 
-from attnbench.dispatch.cluster import tasks
-from attnbench.dispatch.cluster.connection import is_loopback, open_to_network
+from attnbench.dispatch.cluster import start, tasks
+from attnbench.dispatch.cluster.connection import ClusterWords, is_loopback, open_to_network
 from attnbench.dispatch.cluster.environment import allowed, labels_typed
 from attnbench.dispatch.cluster.fleet import Present, unfit
 from attnbench.dispatch.cluster.front import checked
+from attnbench.dispatch.cluster.matching import Hand, WaitingBlocks
 from attnbench.dispatch.cluster.messages import AskedOfWorker, WorkerAbout, WorkerAnswer, decoded
 from attnbench.dispatch.folder import as_text, read_plan
-from attnbench.errors import EXIT_USAGE, ResultsError
+from attnbench.dispatch.layout import WantedPlan
+from attnbench.dispatch.records import BlockNeeds, HeldVersions
+from attnbench.errors import EXIT_USAGE, ResultsError, UsageError
+from attnbench.interface.running import RunWords
 from tests.dispatch.conftest import Fleet
 from tests.dropins import GOOD
 from tests.program import Cli
 
+HELD = HeldVersions(attnbench="1", code="c", python="p")
 PRESENT = Present("Worker-1", "tcp://h:1", "w", 1, {"node": 1})
 
 
@@ -50,6 +56,11 @@ def test_labels_stand_in_a_variable() -> None:
         (("--workers", "1", "--wait", "soon"), "a duration is a number above 0"),
         (("--workers", "1", "--resource", "a b"), "--resource a b: write the name of a resource"),
         (("--workers", "1", "--resume", "plan"), "--resume plan goes on with the plan that is there"),
+        (
+            ("--workers", "1", "--resume", "p", "--budget", "1m", "--timeout", "5"),
+            "leave out: smoke --budget 1m --timeout 5",
+        ),
+        (("--workers", "1", "--resume", "p", "--send-files", "--seed", "1"), "leave out: smoke --send-files --seed 1"),
         (("--scheduler", "h:1", "--tls-ca", "ca"), "--tls-cert and --tls-key is missing"),
     ],
 )
@@ -60,6 +71,35 @@ def test_what_makes_no_sense_is_said_before_anything_is_written(
     assert done.code == EXIT_USAGE
     assert said in done.err
     assert not list(tmp_path.glob("*"))
+
+
+class Coming:
+    """A fleet whose worker that can measure comes when it is looked at for the third time."""
+
+    settled = True
+
+    def __init__(self) -> None:
+        self.hands: dict[str, Hand] = {}
+        self.refused = {"other": "it has no resource node"}
+        self.looks = 0
+
+    def look(self) -> None:
+        self.looks += 1
+        if self.looks > 2:
+            self.hands["w"] = Hand("w", "w", WorkerAbout(held=HELD, machine="a" * 12, lock="/lock"))
+
+
+@pytest.mark.parametrize(("wait", "looks"), [("30s", 3), (None, 1)])
+def test_with_wait_who_can_measure_may_come_later(
+    wait: str | None, looks: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(start, "OFTEN_S", 0.001)
+    words = start.DispatchWords(ClusterWords(workers=1), WantedPlan(RunWords(), Path()), wait=wait)
+    waiting, fleet = WaitingBlocks(), Coming()
+    waiting.add(0, BlockNeeds(device="cpu", threads=1))
+    with nullcontext() if wait else pytest.raises(UsageError, match="none of the 1 workers can be used"):
+        start._gather(fleet, words, waiting, 30.0)  # type: ignore[arg-type]
+    assert fleet.looks == looks
 
 
 def test_certificates_go_with_an_encrypted_address(cli: Cli, tmp_path: Path) -> None:

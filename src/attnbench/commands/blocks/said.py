@@ -70,9 +70,8 @@ def dispatched_lines(outcome: Dispatched, reasons: Sequence[str], go_on: str) ->
     """What became of a plan on a cluster, and what to type next."""
     lines = [f"plan: {outcome.folder}, {outcome.blocks - len(outcome.left)} of {outcome.blocks} blocks have a result."]
     lines += [f"Not measured: block {reason}." for reason in reasons]
-    if outcome.beside:
-        number = "1 block was" if outcome.beside == 1 else f"{outcome.beside} blocks were"
-        lines.append(f"{number} measured beside others on the same machine: do not rely on those times.")
+    if outcome.merged is None or not outcome.merged.runs:
+        lines += _beside(outcome.beside)
     if outcome.merged is not None:
         lines += merged_lines(outcome.folder, outcome.merged)
     if outcome.left:
@@ -84,6 +83,12 @@ def dispatched_lines(outcome: Dispatched, reasons: Sequence[str], go_on: str) ->
     return lines
 
 
+def _beside(blocks: int) -> list[str]:
+    """That blocks disturbed each other, where they did."""
+    number = "1 block was" if blocks == 1 else f"{blocks} blocks were"
+    return [f"{number} measured beside others on the same machine: do not rely on those times."] if blocks else []
+
+
 def merged_lines(folder: Path, outcome: Merged) -> list[str]:
     """The runs of the machines, what has no result, and what to type next."""
     from attnbench.dispatch.listing import in_ranges
@@ -93,6 +98,7 @@ def merged_lines(folder: Path, outcome: Merged) -> list[str]:
         what = ", ".join([run.cpu or "a machine that does not say what it is", *run.gpus])
         blocks = "1 block" if run.blocks == 1 else f"{run.blocks} blocks"
         lines += [f"{run.machine} ({what}): {blocks}, {_counts(run.counts)}.", f"run: {run.folder}"]
+    lines += _beside(sum(run.beside for run in outcome.runs))
     place = shlex.quote(str(folder))
     if outcome.damaged:
         number = len(outcome.damaged)

@@ -139,8 +139,6 @@ def connected(words: ClusterWords, note: Callable[[str], None]) -> Iterator[Any]
         with _local(words) as client:
             yield client
         return
-    if warning := open_to_network(address):
-        note(warning)
     from distributed import Client
 
     security = _security(words.certificates)
@@ -153,6 +151,10 @@ def connected(words: ClusterWords, note: Callable[[str], None]) -> Iterator[Any]
         )
         raise UsageError(msg) from error
     try:
+        # It may listen to a network, whatever it was reached by.
+        listens = str(client.scheduler_info(n_workers=0)["address"])
+        if warning := open_to_network(address) or open_to_network(listens):
+            note(warning)
         yield client
     finally:
         _closed(client)
@@ -200,7 +202,7 @@ def _local(words: ClusterWords) -> Iterator[Any]:
                 n_workers=words.workers,
                 threads_per_worker=1,
                 host=LOOPBACK,
-                dashboard_address=None,
+                dashboard_address=f"{LOOPBACK}:0",
                 memory_limit=0,
                 resources={words.token: 1},
                 silence_logs=logging.CRITICAL,

@@ -6,6 +6,7 @@ A worker is a process: one that was started again at the same address is another
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,8 @@ from attnbench.errors import AttnbenchError
 from attnbench.show.units import size, some
 
 MOST_NAMED = 5
+# A worker that has not said what it is by then is not waited for; it may still come.
+ANSWER_S = 300.0
 
 
 @dataclass(frozen=True)
@@ -41,14 +44,15 @@ class Fleet:
     def __init__(self, client: Any, question: AskedOfWorker, token: str, note: Callable[[str], None]) -> None:
         self._client, self._question, self._token, self._note = client, question, token, note
         self._asking: dict[str, tuple[Present, Any]] = {}
+        self._asked: dict[str, float] = {}
         self._present: dict[str, Present] = {}
         self.hands: dict[str, Hand] = {}
         self.refused: dict[str, str] = {}
 
     @property
     def settled(self) -> bool:
-        """Whether every worker that is there has said what it is."""
-        return not self._asking
+        """Whether every worker that is there has said what it is, or has had long enough for it."""
+        return all(time.monotonic() - self._asked[hand_id] > ANSWER_S for hand_id in self._asking)
 
     def address(self, hand_id: str) -> str:
         """Where a worker is reached."""
@@ -85,6 +89,7 @@ class Fleet:
             allow_other_workers=False,
         )
         self._asking[worker.id] = worker, future
+        self._asked[worker.id] = time.monotonic()
 
     def _hear(self, worker: Present, future: Any) -> None:
         sender = f"worker {worker.name}"

@@ -23,8 +23,9 @@ from attnbench.dispatch.cluster.connection import CONNECT_S
 from attnbench.dispatch.cluster.fleet import Fleet
 from attnbench.dispatch.cluster.matching import Hand, LostHand, WaitingBlocks
 from attnbench.dispatch.cluster.messages import BlockTask, WorkerAnswer, decoded
-from attnbench.dispatch.folder import ResultFile, as_text, read_result, result_files
+from attnbench.dispatch.folder import ResultFile, as_text, read_result, result_files, result_path
 from attnbench.dispatch.held import differences, versions_in
+from attnbench.dispatch.listing import is_whole
 from attnbench.dispatch.records import BlockResult, DispatchBlock, DispatchPlan
 from attnbench.dispatch.work import publish
 from attnbench.errors import EXIT_INCONCLUSIVE, EXIT_UNFORESEEN, AttnbenchError, ResultsError
@@ -34,7 +35,7 @@ from attnbench.results.store import utc_now
 LOOK_S = 2.0
 OTHERS_S = 10.0
 HEAR_S = 0.5
-GATHER_S = 300
+GATHER_S = 30
 HANDED_OUT = "handed-out"
 # What a program ends with that neither measured the block nor said why it cannot.
 BROKEN = (EXIT_INCONCLUSIVE, EXIT_UNFORESEEN)
@@ -71,11 +72,6 @@ class Carried:
     def plan(self) -> DispatchPlan:
         """The plan."""
         return self.blocks.plan
-
-    @property
-    def ids(self) -> tuple[str, ...]:
-        """The ids of the blocks by number."""
-        return self.blocks.order.ids
 
 
 @dataclass
@@ -136,6 +132,9 @@ class Front:
             raise SchedulerLostError("the scheduler does not answer any more")
         if self._client.status != "running" and self._looked:
             self._looked = 0.0  # it may come back with other workers
+            for flight in reversed(self._flights.values()):  # none of them is heard of again, and no worker is to blame
+                self._waiting.put_back(flight.number)
+            self._flights.clear()
             self._note(f"the scheduler does not answer; it is waited for, {CONNECT_S:g} s")
         if self._client.status != "running" or time.monotonic() - self._looked < LOOK_S:
             return
@@ -156,8 +155,10 @@ class Front:
         if not len(self._waiting) or time.monotonic() - self._listed < OTHERS_S:
             return
         self._listed = time.monotonic()
-        there = {file.block for file in result_files(self._carried.folder)}
-        done = [number for number in self._waiting if self._carried.ids[number] in there]
+        blocks = self._carried.blocks
+        waiting = {blocks.order.ids[number]: number for number in self._waiting}
+        files = (file for file in result_files(blocks.folder) if file.block in waiting)
+        done = {waiting[file.block] for file in files if is_whole(file, blocks)}
         self._waiting.drop(done)
         self.done += len(done)
 
@@ -250,13 +251,20 @@ class Front:
             "lost": [entry.hand.name for entry in self._waiting.lost.get(flight.number, [])],
             "beside": sorted(flight.beside),
         }
-        publish(self._carried.folder, block, result.model_copy(update={"events": (*result.events, event)}))
+        whole = result.model_copy(update={"events": (*result.events, event)})
+        publish(self._carried.folder, block, whole, replace_it=self._is_spoilt(block, result.machine))
         self.done += 1
         self.beside += bool(flight.beside)
         self._last = f"block {flight.number} by {flight.hand.name}"
         for event in result.events:
             if event.get("name") == "partial":  # its share of a budget was spent
                 self._note(f"{self._last}: {event.get('note')}")
+
+    def _is_spoilt(self, block: DispatchBlock, machine: str) -> bool:
+        """Whether a damaged file stands where a result is to be put."""
+        folder = self._carried.folder
+        file = ResultFile(block.id, machine, result_path(folder, block.id, machine))
+        return file.path.exists() and not is_whole(file, self._carried.blocks)
 
     def _refused(self, flight: Flight, why: str) -> None:
         words = f"{flight.hand.name}: {why.removeprefix('attnbench: ')}"

@@ -12,14 +12,16 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from attnbench.dispatch.blocks import BLOCKS, ORDER
 from attnbench.dispatch.cluster.connection import COMMAND, ClusterWords, connected
 from attnbench.dispatch.cluster.fleet import Fleet
 from attnbench.dispatch.cluster.front import Carried, Front
 from attnbench.dispatch.cluster.matching import WaitingBlocks, lacks
 from attnbench.dispatch.cluster.messages import AskedOfWorker
+from attnbench.dispatch.folder import FILES, PLAN, RESULTS
 from attnbench.dispatch.layout import WantedPlan, lay_out
 from attnbench.dispatch.listing import Listing, in_ranges, listed
-from attnbench.dispatch.merge import Merged, merge
+from attnbench.dispatch.merge import Merged, check_not_there, merge
 from attnbench.dispatch.records import DispatchPlan
 from attnbench.dispatch.sending import check_there
 from attnbench.errors import EXIT_INCONCLUSIVE, AttnbenchError, UsageError, worst_exit
@@ -78,17 +80,22 @@ def dispatch(words: DispatchWords, progress: Progress, note: Callable[[str], Non
     _check(words)
     if words.resume is not None:
         there = listed(words.resume)
+        for path in there.damaged:
+            note(f"{path} is damaged, or of another plan, and counts as no result; its block is measured again")
+        machines = {machine for of_block in there.machines.values() for machine in of_block}
+        check_not_there(there.plan, sorted(machines), words.out)
         if not there.missing:
             note(f"every block of {words.resume} has a result")
             return _merged(words, there, {}, 0)
         check_there(words.resume, there.plan)
+    stays = words.plan is not None and words.plan.is_dir()
     with connected(words.cluster, note) as client:
         listing = _listing(words, note)
         try:
             front = _front(words, client, listing, progress, note)
         except BaseException:
             if words.resume is None:
-                _unmake(words, listing.folder)
+                _unmake(words, listing.folder, stays=stays)
             raise
         try:
             front.hand_out()
@@ -147,8 +154,14 @@ def _listing(words: DispatchWords, note: Callable[[str], None]) -> Listing:
     return listed(folder)
 
 
-def _unmake(words: DispatchWords, folder: Path) -> None:
-    """Remove the folder of a plan that was made just now, before anything was measured."""
+def _unmake(words: DispatchWords, folder: Path, *, stays: bool) -> None:
+    """Remove a plan that was made just now, before anything was measured; its folder ``stays`` if it was there."""
+    if stays:
+        for name in (RESULTS, FILES):
+            shutil.rmtree(folder / name, ignore_errors=True)
+        for name in (PLAN, ORDER, BLOCKS):
+            (folder / name).unlink(missing_ok=True)
+        return
     shutil.rmtree(folder, ignore_errors=True)
     if words.plan is None:
         with suppress(OSError):  # it has the plans of others
@@ -169,7 +182,7 @@ def _front(
     wait_s = seconds(words.wait) or PATIENCE_S
     question = AskedOfWorker(plan=plan, packages=tuple(sorted(name for name in packages if _planned_with(name, plan))))
     fleet = Fleet(client, question, words.cluster.token, note)
-    _gather(fleet, words, wait_s)
+    _gather(fleet, words, waiting, wait_s)
     for line in fleet.sentences():
         note(line)
     _check_possible(words, fleet, waiting, note)
@@ -191,13 +204,17 @@ def _planned_with(package: str, plan: DispatchPlan) -> bool:
     return package in plan.held.packages if package in PACKAGES else find_spec(package) is not None
 
 
-def _gather(fleet: Fleet, words: DispatchWords, wait_s: float) -> None:
-    """Wait for workers, and for what they say. Raises ``UsageError`` where none can measure."""
+def _gather(fleet: Fleet, words: DispatchWords, waiting: WaitingBlocks, wait_s: float) -> None:
+    """Wait for workers, and for what they say. Raises ``UsageError`` where none can measure.
+
+    With ``--wait`` those that are there may be too few: who can measure the rest has as long to come.
+    """
     began = time.monotonic()
     least = words.cluster.workers or 1
     while True:
         fleet.look()
-        if fleet.settled and len(fleet.hands) + len(fleet.refused) >= least:
+        there = fleet.settled and len(fleet.hands) + len(fleet.refused) >= least
+        if there and (words.wait is None or not waiting.stranded(list(fleet.hands.values()))):
             break
         # Who is there has a while to answer, however short others are waited for.
         if time.monotonic() - began > (wait_s if fleet.settled else max(wait_s, PATIENCE_S)):
@@ -269,6 +286,8 @@ def _merged(words: DispatchWords, listing: Listing, left: dict[int, str], beside
     codes = [EXIT_INCONCLUSIVE] if listing.missing else []
     codes += [outcome.exit_code] if outcome is not None else []
     reasons = {number: left.get(number, "") for number in listing.missing}
+    if outcome is not None and outcome.runs:  # those of earlier fronts too
+        beside = sum(run.beside for run in outcome.runs)
     return Dispatched(listing.folder, len(listing.ids), reasons, outcome, beside, worst_exit(codes))
 
 
