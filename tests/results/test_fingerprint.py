@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from attnbench.backends.discover import backends
 from attnbench.results import fingerprint as module
 from attnbench.results.fingerprint import (
     collect_fingerprint,
@@ -81,6 +82,11 @@ def test_git_says_whether_files_were_changed(monkeypatch: pytest.MonkeyPatch) ->
     assert git_state() == "abc"
     answers["rev-parse"] = ""
     assert git_state() is None
+
+
+def test_every_framework_of_a_backend_is_looked_at() -> None:
+    required = {name for card in backends().values() for name in (card.requires, *card.also)}
+    assert required <= set(module.PACKAGES)
 
 
 def test_two_collections_of_one_machine_agree() -> None:

@@ -137,10 +137,11 @@ def read_order(folder: Path, plan: DispatchPlan) -> BlockOrder:
 def _fits(order: BlockOrder) -> bool:
     count = len(order.ids)
     columns: tuple[Sequence[object], ...] = (order.cells, order.memory_bytes, order.suite, order.kind, order.at[1:])
-    within = max(order.suite) < len(order.suites) and max(order.kind) < len(order.needs)
     return (
         all(len(column) == count for column in columns)
-        and within
+        and max(order.suite) < len(order.suites)
+        and max(order.kind) < len(order.needs)
+        and order.at[0] == 0
         and sorted(order.planned) == list(range(count))
         and all(begin < end for begin, end in zip(order.at, order.at[1:], strict=False))
     )

@@ -6,12 +6,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 
+from attnbench.attention.spec import stable_id
 from attnbench.dispatch.blocks import Blocks
 from attnbench.dispatch.records import BlockResult, DispatchBlock
 from attnbench.dispatch.sending import local_path
 from attnbench.dispatch.work import cells_of
 from attnbench.errors import ResultsError
 from attnbench.measure.run import rows
+from attnbench.results.fingerprint import machine_of
 from attnbench.results.journal import LEFT_OUT, WITHDRAWN, JsonText, replicates_of
 from attnbench.results.parquet import TableFile
 from attnbench.results.read import CELLS, SAMPLES
@@ -130,12 +132,16 @@ class RunInMaking:
 
 
 def _begun(folder: Path, blocks: Blocks, first: RunInfo) -> RunInfo:
-    """What is known of the run of a machine before any block is in it."""
+    """What is known of the run of a machine before any block is in it.
+
+    Its name is of the plan and the machine, so that merging once more makes the same run, and no second one.
+    """
     plan = blocks.plan
     places = {file.sha256: local_path(folder, file) for file in plan.files}
+    digits = stable_id([plan.id, machine_of(first.fingerprint)])[:6]
     return first.model_copy(
         update={
-            "run_id": new_run_id(plan.suites, plan.made),
+            "run_id": new_run_id(plan.suites, plan.made, digits),
             "started": plan.made,
             "finished": None,
             "status": "partial",

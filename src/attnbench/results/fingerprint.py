@@ -26,6 +26,7 @@ import psutil
 from attnbench.attention.spec import stable_id
 from attnbench.results.schema import Fingerprint, Gpu, Hardware
 
+# What every backend requires, and what brings its compilers and kernels: a test holds this against their cards.
 PACKAGES = (
     "attnbench",
     "numpy",
@@ -38,6 +39,11 @@ PACKAGES = (
     "keras",
     "onnxruntime",
     "openvino",
+    "triton",
+    "tinygrad",
+    "mlx",
+    *("mlx-cpu", "mlx-metal", "mlx-cuda", "mlx-cuda-12", "mlx-cuda-13"),
+    *("jax-cuda12-plugin", "jax-cuda12-pjrt", "jax-cuda13-plugin", "jax-cuda13-pjrt"),
 )
 # The fields of a fingerprint that must be alike, with their names for people.
 MACHINE_FIELDS = {
