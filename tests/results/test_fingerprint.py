@@ -74,6 +74,19 @@ def test_gpus_come_from_their_driver(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (second.memory_bytes, second.driver) == (None, None)
 
 
+@pytest.mark.parametrize(
+    ("told", "names"),
+    [("gpus GPU-b", ["T4"]), ("gpus", []), ("gpus GPU-a GPU-b", ["A100", "T4"]), (None, ["A100", "T4"])],
+)
+def test_gpus_that_this_process_may_not_use_are_none_of_its_machine(
+    told: str | None, names: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed = "A100, 81559, 555.42, GPU-a\nT4, 15360, 555.42, GPU-b"
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", f"for this test: {told}")
+    monkeypatch.setattr(module, "_command", lambda program, *_: listed if program == "nvidia-smi" else told)
+    assert [gpu.name for gpu in module._gpus()] == names
+
+
 def test_git_says_whether_files_were_changed(monkeypatch: pytest.MonkeyPatch) -> None:
     answers = {"rev-parse": "abc", "status": " M file"}
     monkeypatch.setattr(module, "_command", lambda *command: answers[command[3]])
