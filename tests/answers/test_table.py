@@ -232,3 +232,17 @@ def test_an_engine_that_reads_a_table_loads_no_pandas_and_no_framework(made: Cho
 
 def test_a_table_is_shown_in_a_notebook(made: ChoiceTable) -> None:
     assert made._repr_html_().count("<tr>") == len(made.entries) + 1
+
+
+def test_runs_under_other_limits_have_tables_of_their_own(cli: Cli, tmp_path: Path) -> None:
+    hardware = Hardware(architecture="x86_64", cpu_model="Example CPU")
+    planted.write(tmp_path / "r", APART, PlantedRun("all", hardware=hardware))
+    few = planted.write(tmp_path / "r", {BLOCKED: Planted(4.0), NAIVE: Planted()}, PlantedRun("few", hardware=hardware))
+    info = json.loads((few / "run.json").read_text())
+    info["fingerprint"]["cpu_limit"] = 4.0
+    (few / "run.json").write_text(json.dumps(info))
+    first, second = cli("best", "r", "--table", "t.json", "--json").document["machines"]
+    assert first["table"].startswith(f"t-{hardware.id}-")
+    assert first["table"] != second["table"]
+    assert (first["entries"], second["entries"]) == (1, 1)
+    assert "CPU limit: 4 cores" in first["machine"] + second["machine"]

@@ -145,14 +145,78 @@ def test_a_block_whose_only_result_is_damaged_is_planned_in_the_runs_of_all_mach
     assert len(list(Path("runs").iterdir())) == 1
 
 
-def test_a_second_file_of_a_block_and_machine_is_named(cli: Cli, measured: Path) -> None:
+def test_merging_again_replaces_the_runs_of_the_same_plan(cli: Cli, measured: Path) -> None:
+    file = files(measured)[0]
+    text = file.read_text()
+    file.unlink()
+    first = cli("dispatch", "merge", measured, "--out", "runs", "--partial", "--json").document["runs"]
+    file.write_text(text)
+    again = cli("dispatch", "merge", measured, "--out", "runs", "--json").document["runs"]
+    assert [run["folder"] for run in again] == [run["folder"] for run in first] == [str(*Path("runs").iterdir())]
+    frame = ab.load("runs")
+    assert frame["cell_id"].is_unique
+    assert not (frame["status"] == "not-run").any()
+
+
+def test_merging_again_loses_nothing_that_was_measured(cli: Cli, measured: Path) -> None:
+    run = Path(cli("dispatch", "merge", measured, "--out", "runs", "--json").document["runs"][0]["folder"])
+    before = (run / "run.json").read_bytes()
+    files(measured)[0].unlink()
+    done = cli("dispatch", "merge", measured, "--out", "runs", "--partial")
+    assert (done.code, f"dispatch merge {measured} --out runs-again" in done.err) == (EXIT_USAGE, True)
+    assert list(Path("runs").iterdir()) == [run]
+    assert (run / "run.json").read_bytes() == before
+
+
+def test_runs_get_their_places_together_or_not_at_all(
+    cli: Cli, measured: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    of_another_machine(files(measured)[1])
+    cli("dispatch", "merge", measured, "--out", "runs")
+    before = {run.name: (run / "run.json").stat().st_mtime_ns for run in Path("runs").iterdir()}
+    rename, moves = Path.rename, list[Path]()
+
+    def breaks(path: Path, target: Path) -> Path:
+        moves.append(path)
+        if len(moves) == 4:
+            raise KeyboardInterrupt
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", breaks)
+    assert cli("dispatch", "merge", measured, "--out", "runs").code != 0
+    assert {run.name: (run / "run.json").stat().st_mtime_ns for run in Path("runs").iterdir()} == before
+    assert (len(before), len(moves)) == (2, 4 + 3)
+
+
+def test_copies_of_a_result_are_one_and_a_damaged_one_does_no_harm(cli: Cli, measured: Path) -> None:
+    same, damaged = files(measured)[1], files(measured)[2]
+    (measured / "results" / same.name).write_bytes(same.read_bytes())
+    (measured / "results" / damaged.name).write_text(cut(damaged.read_text()))
+    done = cli("dispatch", "merge", measured, "--out", "runs", "--json")
+    assert (done.code, done.document["damaged"], done.document["missing"]) == (EXIT_CELLS_FAILED, [], [])
+    for file in (same, damaged):
+        text = file.read_text()
+        (measured / "results" / file.name).write_text(text)
+        file.write_text(cut(text))
+    assert cli("dispatch", "merge", measured, "--out", "others").code == EXIT_CELLS_FAILED
+
+
+def test_another_result_of_the_same_block_and_machine_is_named(cli: Cli, measured: Path) -> None:
     file = files(measured)[1]
-    other = json.loads(file.read_text()) | {"node": "b" * 12}
-    (measured / "results" / file.name).write_text(json.dumps(other))
+    data = json.loads(file.read_text())
+    (measured / "results" / file.name).write_text(json.dumps(data | {"labels": {"rack": "8"}}))
     done = cli("dispatch", "merge", measured, "--out", "runs")
     assert (done.code, "is one too many" in done.err) == (EXIT_USAGE, True)
     file.unlink()
     assert cli("dispatch", "merge", measured, "--out", "runs").code == EXIT_CELLS_FAILED
+
+
+@pytest.mark.parametrize(("column", "value"), [("suite", []), ("kind", []), ("cells", []), ("at", [1, 2, 3, 4])])
+def test_a_damaged_order_of_blocks_is_named(column: str, value: list[int], cli: Cli, unmeasured: Path) -> None:
+    order = unmeasured / "order.json"
+    order.write_text(json.dumps(json.loads(order.read_text()) | {column: value}))
+    done = cli("dispatch", "list", unmeasured)
+    assert (done.code, f"{order} is damaged" in done.err) == (EXIT_USAGE, True)
 
 
 def test_many_machines_need_no_more_open_files_than_one(cli: Cli, measured: Path) -> None:
@@ -323,49 +387,9 @@ def test_nothing_measured_is_5_and_no_plan_is_2(cli: Cli, unmeasured: Path, tmp_
     assert not (tmp_path / "results").exists()
 
 
-def test_a_plan_is_merged_once_into_a_folder(cli: Cli, measured: Path) -> None:
-    (run,) = cli("dispatch", "merge", measured, "--json").document["runs"]
-    again = cli("dispatch", "merge", measured, "--partial")
-    assert (again.code, again.out) == (EXIT_USAGE, "")
-    assert f"{run['folder']} was made of this plan already, and its rows would count twice" in again.err
-    (other,) = cli("dispatch", "merge", measured, "--out", "others", "--json").document["runs"]
-    with pytest.raises(ResultsError, match="hold the same run"):
-        ab.load([run["folder"], other["folder"]])
-
-
-@pytest.mark.parametrize("spoilt", ["copy", "original"])
-def test_the_whole_one_of_two_files_of_a_block_counts(spoilt: str, cli: Cli, measured: Path) -> None:
-    original = files(measured)[1]
-    copy = measured / "results" / original.name
-    copy.write_bytes(original.read_bytes())
-    assert cli("dispatch", "merge", measured, "--out", "alike").code == EXIT_CELLS_FAILED  # a copy is no second result
-    cut_short = {"copy": copy, "original": original}[spoilt]
-    cut_short.write_text(cut_short.read_text()[:100])
-    done = cli("dispatch", "merge", measured, "--partial", "--json")
-    assert done.document["missing"] == []
-    (why,) = done.document["damaged"]
-    assert why.startswith(f"{cut_short} is one too many")
-    assert "not-run" not in done.document["runs"][0]["counts"]
-
-
 def test_blocks_that_were_measured_beside_others_are_counted(cli: Cli, measured: Path) -> None:
     file = files(measured)[1]
     data = json.loads(file.read_text())
     data["events"].append({"name": "handed-out", "worker": "a", "lost": [], "beside": ["b"]})
     file.write_text(json.dumps(data, separators=(",", ":")) + "\n")
     assert "1 block was measured beside others on the same machine" in cli("dispatch", "merge", measured).out
-
-
-def test_where_one_run_cannot_get_its_name_none_does(cli: Cli, measured: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    of_another_machine(files(measured)[1])
-    rename, names = Path.rename, iter(["first", "second"])
-
-    def once(self: Path, target: Path) -> Path:
-        if next(names) == "second":
-            raise OSError(28, "No space left on device")
-        return rename(self, target)
-
-    monkeypatch.setattr(Path, "rename", once)
-    done = cli("dispatch", "merge", measured, "--out", "runs")
-    assert "disk is full" in done.err
-    assert list(Path("runs").iterdir()) == []

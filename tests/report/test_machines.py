@@ -89,6 +89,25 @@ def test_each_machine_has_what_its_own_rounds_say_and_nothing_is_divided(made: M
         assert {case["run_id"] for case in told["cases"]} == set(told["runs"])
 
 
+def test_two_runs_of_one_machine_are_no_second_machine(made: Made) -> None:
+    side = collect([made(1), made(2), made(3, other(), lengths=(128,))]).machines
+    assert side is not None
+    (table,) = side.tables
+    assert {(row.on_all, row.same) for row in table.rows if "512" in row.full} == {("–", False)}
+    assert {(row.on_all, row.same) for row in table.rows if "128" in row.full} == {("torch/sdpa", True)}
+    mine = replace(table, heads=table.heads[:2], rows=tuple(replace(row, cells=row.cells[:2]) for row in table.rows))
+    assert mine.sentence == "One of these machines alone has this suite."
+
+
+def test_a_case_that_a_machine_has_no_time_of_is_no_row_that_is_the_same(made: Made) -> None:
+    lost = {(impl, 512): ("oom", "needs 9 GiB") for impl in IMPLS}
+    side = collect([made(1), made(2, other()), made(3, other("Third"), failed=lost)]).machines
+    assert side is not None
+    (table,) = side.tables
+    assert {row.same for row in table.rows if "512" in row.full} == {False}
+    assert {row.common for row in table.rows if "512" in row.full} == {("torch/sdpa",)}
+
+
 def test_what_one_machine_has_not_and_what_is_the_same_is_said(made: Made) -> None:
     lost = {(impl, 512): ("oom", "needs 9 GiB") for impl in IMPLS}
     side = collect([made(1), made(2, other(), failed=lost), made(3, other("Third"), lengths=(128,))]).machines

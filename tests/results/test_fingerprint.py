@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from attnbench.backends.discover import backends
 from attnbench.results import fingerprint as module
 from attnbench.results.fingerprint import (
     collect_fingerprint,
@@ -73,6 +74,19 @@ def test_gpus_come_from_their_driver(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (second.memory_bytes, second.driver) == (None, None)
 
 
+@pytest.mark.parametrize(
+    ("told", "names"),
+    [("gpus GPU-b", ["T4"]), ("gpus", []), ("gpus GPU-a GPU-b", ["A100", "T4"]), (None, ["A100", "T4"])],
+)
+def test_gpus_that_this_process_may_not_use_are_none_of_its_machine(
+    told: str | None, names: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed = "A100, 81559, 555.42, GPU-a\nT4, 15360, 555.42, GPU-b"
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", f"for this test: {told}")
+    monkeypatch.setattr(module, "_command", lambda program, *_: listed if program == "nvidia-smi" else told)
+    assert [gpu.name for gpu in module._gpus()] == names
+
+
 def test_git_says_whether_files_were_changed(monkeypatch: pytest.MonkeyPatch) -> None:
     answers = {"rev-parse": "abc", "status": " M file"}
     monkeypatch.setattr(module, "_command", lambda *command: answers[command[3]])
@@ -81,6 +95,11 @@ def test_git_says_whether_files_were_changed(monkeypatch: pytest.MonkeyPatch) ->
     assert git_state() == "abc"
     answers["rev-parse"] = ""
     assert git_state() is None
+
+
+def test_every_framework_of_a_backend_is_looked_at() -> None:
+    required = {name for card in backends().values() for name in (card.requires, *card.also)}
+    assert required <= set(module.PACKAGES)
 
 
 def test_two_collections_of_one_machine_agree() -> None:

@@ -17,7 +17,7 @@ from attnbench.analysis.sampled import with_rounds
 from attnbench.attention.spec import SPEC_VERSION
 from attnbench.errors import ResultsError
 from attnbench.results.dataset import plain as load
-from attnbench.results.fingerprint import collect_hardware, machine_names
+from attnbench.results.fingerprint import collect_hardware, machine_names, machine_of
 from attnbench.results.read import Runs, find_runs, read_info
 from attnbench.results.schema import Hardware, RunInfo
 from attnbench.show import units
@@ -66,13 +66,15 @@ class RunsHere:
 class AskedMachine:
     """A machine that is asked: its hardware, its name unless it is this one alone, and ``others`` that are asked, too.
 
-    ``is_here`` says whether it is the one that asks.
+    ``is_here`` says whether it is the one that asks. ``key`` and those of ``others`` are machines as ``compare`` and
+    ``dispatch merge`` tell them apart; one that is asked without runs goes by its hardware and has none.
     """
 
     hardware: Hardware
     name: str | None = None
     is_here: bool = True
     others: frozenset[str] = frozenset()
+    key: str | None = None
 
 
 def machines_of(runs: Runs | None) -> list[AskedMachine]:
@@ -84,15 +86,20 @@ def machines_of(runs: Runs | None) -> list[AskedMachine]:
     if runs is None:
         return [AskedMachine(this)]
     infos = sorted((read_info(folder) for folder in find_runs(runs)), key=lambda info: info.started)
-    newest = {info.fingerprint.machine_id: info.fingerprint for info in infos if info.imported is None}
-    ids = sorted(newest, key=lambda name: name != this.id)
-    if ids in ([], [this.id]):
+    newest = {_key(info): info.fingerprint for info in infos if info.imported is None}
+    keys = sorted(newest, key=lambda key: newest[key].machine_id != this.id)
+    if not keys or (len(keys) == 1 and newest[keys[0]].machine_id == this.id):
         return [AskedMachine(this)]
-    names = machine_names([newest[name] for name in ids])
+    names = machine_names([newest[key] for key in keys])
     return [
-        AskedMachine(newest[machine_id].hardware, name, machine_id == this.id, frozenset(ids) - {machine_id})
-        for machine_id, name in zip(ids, names, strict=True)
+        AskedMachine(newest[key].hardware, name, newest[key].machine_id == this.id, frozenset(keys) - {key}, key)
+        for key, name in zip(keys, names, strict=True)
     ]
+
+
+def _key(info: RunInfo) -> str:
+    """The machine of a run, whatever version of the specification: what an older one measured is left out by name."""
+    return machine_of(info.fingerprint.model_copy(update={"spec_version": SPEC_VERSION}))
 
 
 def gathered(runs: Runs | None = None, machine: AskedMachine | None = None) -> RunsHere:
@@ -108,7 +115,7 @@ def gathered(runs: Runs | None = None, machine: AskedMachine | None = None) -> R
     for folder in _folders(runs):
         try:
             run = MeasuredRun(folder, read_info(folder), place.is_here)
-            if run.info.imported is None and run.info.fingerprint.machine_id in place.others:
+            if run.info.imported is None and _key(run.info) in place.others:
                 continue  # it is in the answer of its own machine
             why = _why_not(run.info, place.hardware)
             kept += [run] if why is None and len(run.rows) else []

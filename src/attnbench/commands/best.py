@@ -17,7 +17,7 @@ from attnbench.show.console import document, say, set_quiet, show
 from attnbench.show.progress import ProgressLine
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from attnbench.answers.question import Wanted, WhichOne
     from attnbench.answers.saved import AskedMachine
@@ -136,7 +136,7 @@ def _write_table(file: Path, runs: list[str] | None, fits: Wanted, *, as_json: b
     from attnbench.results.store import check_output
 
     machines = machines_of(runs or None)
-    files = [_of_machine(file, machine.hardware.id) if len(machines) > 1 else file for machine in machines]
+    files = _of_machines(file, machines)
     for each in files:
         check_output("--table", each)
     tables = [_written(each, runs, fits, machine) for each, machine in zip(files, machines, strict=True)]
@@ -151,9 +151,15 @@ def _write_table(file: Path, runs: list[str] | None, fits: Wanted, *, as_json: b
     return EXIT_OK if all(written.about["entries"] for written in tables) else EXIT_NOTHING_MEASURED
 
 
-def _of_machine(file: Path, machine_id: str) -> Path:
-    """A table is of one machine: of several each has a file, with its id in the name."""
-    return file.with_name(f"{file.stem}-{machine_id}{file.suffix}")
+def _of_machines(file: Path, machines: Sequence[AskedMachine]) -> list[Path]:
+    """A table is of one machine: of several each has a file, with its id in the name, and more where two share it."""
+    if len(machines) == 1:
+        return [file]
+    ids = [machine.hardware.id for machine in machines]
+    names = [
+        name if ids.count(name) == 1 else f"{name}-{machine.key}" for name, machine in zip(ids, machines, strict=True)
+    ]
+    return [file.with_name(f"{file.stem}-{name}{file.suffix}") for name in names]
 
 
 class _Written(NamedTuple):

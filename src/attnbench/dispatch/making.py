@@ -8,7 +8,7 @@ from pathlib import Path
 
 from attnbench.attention.spec import stable_id
 from attnbench.dispatch.blocks import Blocks
-from attnbench.dispatch.records import BlockResult, DispatchBlock, DispatchPlan
+from attnbench.dispatch.records import BlockResult, DispatchBlock
 from attnbench.dispatch.sending import local_path
 from attnbench.dispatch.work import cells_of
 from attnbench.errors import ResultsError
@@ -132,18 +132,17 @@ class RunInMaking:
         self._samples_file.discard()
 
 
-def run_id_of(plan: DispatchPlan, machine: str) -> str:
-    """The run_id of what a machine measured of a plan: the same whenever it is made, so that nothing counts twice."""
-    return new_run_id(plan.suites, plan.made, stable_id(["merged", plan.id, machine])[:6])
-
-
 def _begun(folder: Path, blocks: Blocks, first: RunInfo) -> RunInfo:
-    """What is known of the run of a machine before any block is in it."""
+    """What is known of the run of a machine before any block is in it.
+
+    Its name is of the plan and the machine, so that merging once more makes the same run, and no second one.
+    """
     plan = blocks.plan
     places = {file.sha256: local_path(folder, file) for file in plan.files}
+    digits = stable_id([plan.id, machine_of(first.fingerprint)])[:6]
     return first.model_copy(
         update={
-            "run_id": run_id_of(plan, machine_of(first.fingerprint)),
+            "run_id": new_run_id(plan.suites, plan.made, digits),
             "started": plan.made,
             "finished": None,
             "status": "partial",

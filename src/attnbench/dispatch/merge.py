@@ -2,24 +2,25 @@
 
 Numbers of different machines never stand in one folder. Runs are made one after the other, each of its blocks read one
 by one in planned order, so that neither many blocks nor many machines need much memory. The folders get their names
-when all of it is written: what goes wrong leaves nothing behind.
+when all of it is written: what goes wrong leaves nothing behind. Merging once more makes the same runs in the place of
+the earlier ones.
 """
 
 from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from attnbench.dispatch.blocks import Blocks
-from attnbench.dispatch.folder import ResultFile, damaged, read_plan, read_result, result_files
+from attnbench.dispatch.folder import ResultFile, as_text, damaged, read_plan, read_result, result_files
 from attnbench.dispatch.held import differences, versions_in
-from attnbench.dispatch.listing import is_whole
-from attnbench.dispatch.making import RunInMaking, run_id_of
-from attnbench.dispatch.records import BlockResult, DispatchPlan
-from attnbench.errors import EXIT_INCONCLUSIVE, NothingSelectedError, ResultsError, UsageError, worst_exit
+from attnbench.dispatch.making import RunInMaking
+from attnbench.dispatch.placing import put_in_place
+from attnbench.dispatch.records import BlockResult, DispatchBlock, DispatchPlan
+from attnbench.errors import EXIT_INCONCLUSIVE, NothingSelectedError, ResultsError, worst_exit
 from attnbench.measure.run.options import exit_of
 from attnbench.results.journal import fail_writing
 from attnbench.results.store import refuse_foreign
@@ -71,13 +72,13 @@ def merge(folder: Path, out: Path, *, partial: bool = False, progress: Progress 
         raise NothingSelectedError(msg)
     if (missing := results.missing()) and not partial and not results.damaged:
         return Merged((), missing, (), EXIT_INCONCLUSIVE)
-    check_not_there(plan, results.of_machine, out)
     staging = _staging(out)
     try:
         runs = _Maker(folder, results, staging, strict=not partial).runs()
         if results.damaged and not partial:
             return Merged((), missing, tuple(results.damaged.values()), ResultsError.exit_code)
-        runs = _named(runs, out)
+        places = put_in_place([run.folder for run in runs], out, folder)
+        runs = [replace(run, folder=place) for run, place in zip(runs, places, strict=True)]
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     absent, spoilt = results.missing(), tuple(results.damaged.values())
@@ -88,17 +89,6 @@ def merge(folder: Path, out: Path, *, partial: bool = False, progress: Progress 
     return Merged(tuple(runs), absent, spoilt, worst_exit(codes))
 
 
-def check_not_there(plan: DispatchPlan, machines: Iterable[str], out: Path) -> None:
-    """Raise ``UsageError`` where a run of the plan was made for one of the machines: its rows would count twice."""
-    for machine in machines:
-        if (there := out / run_id_of(plan, machine)).exists():
-            msg = (
-                f"{there} was made of this plan already, and its rows would count twice; read that one, or name "
-                "another folder with --out, or move it away first"
-            )
-            raise UsageError(msg)
-
-
 def _staging(out: Path) -> Path:
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -107,28 +97,17 @@ def _staging(out: Path) -> Path:
         fail_writing(out, error)
 
 
-def _named(runs: Sequence[MergedRun], out: Path) -> list[MergedRun]:
-    """The runs under their own names: all of them, or none."""
-    named: list[MergedRun] = []
-    try:
-        for run in runs:
-            named.append(replace(run, folder=run.folder.rename(out / run.folder.name)))  # noqa: PERF401
-    except BaseException as error:
-        for run in named:
-            shutil.rmtree(run.folder, ignore_errors=True)
-        if isinstance(error, OSError):
-            fail_writing(out, error)
-        raise
-    return named
-
-
 class _Results:
-    """The result files of a plan by machine and number; what is found damaged is taken out, and kept with why."""
+    """The result files of a plan by machine and number; what is found damaged is taken out, and kept with why.
+
+    A block may have several of a machine, as after copying: the first that can be read counts. Copies of it are the
+    same; what can be read and is another measurement is one too many.
+    """
 
     def __init__(self, blocks: Blocks, progress: Progress | None) -> None:
         self.blocks, self._progress, self._read = blocks, progress, 0
         self.damaged: dict[Path, str] = {}
-        self.of_machine: dict[str, dict[int, ResultFile]] = {}
+        self.of_machine: dict[str, dict[int, list[ResultFile]]] = {}
         self._files = [0] * len(blocks)
         for file in sorted(result_files(blocks.folder), key=lambda file: (file.path.name, -len(file.path.parts))):
             self._place(file)
@@ -139,15 +118,8 @@ class _Results:
             self.damaged[file.path] = f"{file.path} is damaged: the plan has no such block"
             return
         number, mine = self.blocks.number_of(file.block), self.of_machine.setdefault(file.machine, {})
-        if number in mine and _alike(mine[number], file):
-            return
-        if number in mine:
-            file, other = (mine[number], file) if is_whole(mine[number], self.blocks) else (file, mine[number])
-            mine[number] = file
-            self.damaged[other.path] = f"{other.path} is one too many: {file.path} is of the same block and machine"
-            return
-        mine[number] = file
-        self._files[number] += 1
+        self._files[number] += number not in mine
+        mine.setdefault(number, []).append(file)
 
     @property
     def any(self) -> bool:
@@ -164,19 +136,32 @@ class _Results:
         if self._progress is not None:
             self._progress(min(self._read, self._all), self._all)
 
-    def spoilt(self, machine: str, number: int, why: str) -> None:
-        """Take out a file that is damaged."""
-        file = self.of_machine[machine].pop(number)
+    def read(self, machine: str, number: int, block: DispatchBlock) -> BlockResult | None:
+        """What a machine measured of a block; where none of its files can be read, they are taken out."""
+        kept: tuple[Path, BlockResult] | None = None
+        faults: dict[Path, str] = {}
+        for file in self.of_machine[machine][number]:
+            try:
+                result = read_result(file, self.blocks.plan, block)
+                _check_versions(file, self.blocks.plan, result)
+            except ResultsError as error:
+                faults[file.path] = str(error)
+                continue
+            if kept is None:
+                kept = file.path, result
+            elif as_text(result) != as_text(kept[1]):
+                msg = f"{file.path} is one too many: {kept[0]} is of the same block and machine, and is another result"
+                self.damaged[file.path] = msg
+        if kept is None:
+            self.spoilt(machine, number, faults)
+            return None
+        return kept[1]
+
+    def spoilt(self, machine: str, number: int, faults: Mapping[Path, str]) -> None:
+        """Take out the files of a block, with what is wrong with them."""
+        del self.of_machine[machine][number]
         self._files[number] -= 1
-        self.damaged[file.path] = why
-
-
-def _alike(file: ResultFile, other: ResultFile) -> bool:
-    """Whether two files hold the same: a copy is no second result."""
-    try:
-        return file.path.read_bytes() == other.path.read_bytes()
-    except OSError:
-        return False
+        self.damaged |= faults
 
 
 class _Maker:
@@ -197,12 +182,12 @@ class _Maker:
         made once more.
         """
         while True:
+            for made_before in self._staging.iterdir():
+                shutil.rmtree(made_before)
             absent = self._results.missing()
             made = [run for machine in self._results.of_machine if (run := self._run(machine, absent)) is not None]
             if self._only_looks or self._results.missing() == absent:
                 return made
-            for run in made:
-                shutil.rmtree(run.folder)
 
     @property
     def _only_looks(self) -> bool:
@@ -232,18 +217,17 @@ class _Maker:
     def _added(self, machine: str, number: int, making: RunInMaking | None) -> RunInMaking | None:
         """The run with one more result in it, if that is one."""
         self._results.tell()
-        block, plan = self._blocks.numbered(number), self._blocks.plan
-        file = self._results.of_machine[machine][number]
+        block = self._blocks.numbered(number)
+        files = self._results.of_machine[machine][number]
+        result = self._results.read(machine, number, block)
+        if result is None or self._only_looks:
+            return making
         try:
-            result = read_result(file, plan, block)
-            _check_versions(file, plan, result)
-            if self._only_looks:
-                return making
             if making is None:
                 making = RunInMaking(self._folder, self._blocks, self._staging, result)
             making.add(block, result)
         except ResultsError as error:
-            self._results.spoilt(machine, number, str(error))
+            self._results.spoilt(machine, number, {file.path: str(error) for file in files})
         return making
 
 

@@ -16,8 +16,10 @@ import os
 import platform
 import shutil
 import subprocess
+import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -26,6 +28,7 @@ import psutil
 from attnbench.attention.spec import stable_id
 from attnbench.results.schema import Fingerprint, Gpu, Hardware
 
+# What every backend requires, and what brings its compilers and kernels: a test holds this against their cards.
 PACKAGES = (
     "attnbench",
     "numpy",
@@ -41,6 +44,8 @@ PACKAGES = (
     "triton",
     "tinygrad",
     "mlx",
+    *("mlx-cpu", "mlx-metal", "mlx-cuda", "mlx-cuda-12", "mlx-cuda-13"),
+    *("jax-cuda12-plugin", "jax-cuda12-pjrt", "jax-cuda13-plugin", "jax-cuda13-pjrt"),
 )
 # The fields of a fingerprint that must be alike, with their names for people.
 MACHINE_FIELDS = {
@@ -61,6 +66,20 @@ TELLS_APART = (
     *("Cores", "Memory", "GPU", "Caches", "Governor", "Turbo", "CPU limit", "Memory limit", "Runs in", "Kernel"),
     *("Python", "Specification", "Machine"),
 )
+# Writes "gpus" and the name of each that CUDA sees; fails without CUDA. 100 is "there is no device".
+ASK_CUDA = """
+import ctypes, uuid
+cuda = ctypes.CDLL("libcuda.so.1")
+began, count = cuda.cuInit(0), ctypes.c_int(0)
+assert began in (0, 100)
+assert began == 100 or cuda.cuDeviceGetCount(ctypes.byref(count)) == 0
+names = ["gpus"]
+for number in range(count.value):
+    raw = (ctypes.c_ubyte * 16)()
+    assert cuda.cuDeviceGetUuid(raw, number) == 0
+    names.append(f"GPU-{uuid.UUID(bytes=bytes(raw))}")
+print(*names)
+"""
 SOURCE = Path(__file__).parent
 PATIENCE_S = 10.0
 
@@ -218,14 +237,30 @@ def _virtual(root: Path) -> str | None:
 
 
 def _gpus() -> tuple[Gpu, ...]:
-    query = "--query-gpu=name,memory.total,driver_version"
+    """The GPUs that this process may use, or all where nobody tells which; nvidia-smi always lists all."""
+    query = "--query-gpu=name,memory.total,driver_version,uuid"
     listed = _command("nvidia-smi", query, "--format=csv,noheader,nounits") or ""
+    visible = _visible_gpus(os.environ.get("CUDA_VISIBLE_DEVICES")) if listed else None
     gpus = []
     for line in listed.splitlines():
-        name, memory, driver = ([*(part.strip() for part in line.split(",")), "", "", ""])[:3]
+        name, memory, driver, uuid = ([*(part.strip() for part in line.split(",")), "", "", "", ""])[:4]
+        if visible is not None and uuid and uuid not in visible:
+            continue
         size = int(memory) * 2**20 if memory.isdigit() else None
         gpus.append(Gpu(name=name, memory_bytes=size, driver=driver or None))
     return tuple(gpus)
+
+
+@cache
+def _visible_gpus(chosen: str | None) -> frozenset[str] | None:
+    """The names of the GPUs that ``CUDA_VISIBLE_DEVICES`` leaves; ``None`` where it is not set, or nobody tells.
+
+    CUDA itself is asked, in a process of its own: its numbers are not those of nvidia-smi where GPUs differ.
+    """
+    if chosen is None:
+        return None
+    told = _command(sys.executable, "-I", "-c", ASK_CUDA)
+    return None if told is None else frozenset(told.split()[1:])
 
 
 def describe(fingerprint: Fingerprint) -> dict[str, str]:

@@ -43,11 +43,11 @@ def utc_now() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def new_run_id(suites: Sequence[str], started: str | None = None, mark: str | None = None) -> str:
-    """A run_id: UTC timestamp, suite (``several`` for more than two), ``mark`` or six random hexadecimal digits."""
+def new_run_id(suites: Sequence[str], started: str | None = None, digits: str | None = None) -> str:
+    """A run_id: UTC timestamp, suite (``several`` for more than two), six hexadecimal digits, by default random."""
     stamp = re.sub(r"[-:]", "", started or utc_now())
     name = "-".join(suites) if len(suites) <= 2 else "several"  # noqa: PLR2004  (two names still read well)
-    return f"{stamp}-{re.sub(r'[^A-Za-z0-9_-]', '_', name)}-{mark or secrets.token_hex(3)}"
+    return f"{stamp}-{re.sub(r'[^A-Za-z0-9_-]', '_', name)}-{digits or secrets.token_hex(3)}"
 
 
 class RunWriter:

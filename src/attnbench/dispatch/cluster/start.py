@@ -21,7 +21,7 @@ from attnbench.dispatch.cluster.messages import AskedOfWorker
 from attnbench.dispatch.folder import FILES, PLAN, RESULTS
 from attnbench.dispatch.layout import WantedPlan, lay_out
 from attnbench.dispatch.listing import Listing, in_ranges, listed
-from attnbench.dispatch.merge import Merged, check_not_there, merge
+from attnbench.dispatch.merge import Merged, merge
 from attnbench.dispatch.records import DispatchPlan
 from attnbench.dispatch.sending import check_there
 from attnbench.errors import EXIT_INCONCLUSIVE, AttnbenchError, UsageError, worst_exit
@@ -82,8 +82,6 @@ def dispatch(words: DispatchWords, progress: Progress, note: Callable[[str], Non
         there = listed(words.resume)
         for path in there.damaged:
             note(f"{path} is damaged, or of another plan, and counts as no result; its block is measured again")
-        machines = {machine for of_block in there.machines.values() for machine in of_block}
-        check_not_there(there.plan, sorted(machines), words.out)
         if not there.missing:
             note(f"every block of {words.resume} has a result")
             return _merged(words, there, {}, 0)

@@ -86,11 +86,15 @@ class SideCell:
 
 @dataclass(frozen=True)
 class SideRow:
-    """A case: a cell for each column, and who is the fastest, or not told from it, in all that measured it."""
+    """A case: a cell for each column, and who is the fastest, or not told from it, in all that measured it.
+
+    ``machines`` are those of the columns: a machine that has several runs has several columns.
+    """
 
     case: str
     full: str
     cells: tuple[SideCell, ...]
+    machines: tuple[str, ...]
 
     @property
     def measured(self) -> tuple[SideCell, ...]:
@@ -101,19 +105,24 @@ class SideRow:
     def common(self) -> tuple[str, ...]:
         """Who leads, or is not told from who leads, wherever the case was measured; of one machine alone nobody."""
         lists = [cell.leaders for cell in self.measured]
-        return tuple(name for name in lists[0] if all(name in more for more in lists)) if len(lists) > 1 else ()
+        return tuple(name for name in lists[0] if all(name in more for more in lists)) if self._several else ()
+
+    @property
+    def _several(self) -> bool:
+        """Whether more than one machine has a time, and not one of them twice."""
+        return len({name for name, cell in zip(self.machines, self.cells, strict=True) if cell.leaders}) > 1
 
     @property
     def on_all(self) -> str:
         """The same in words."""
-        if len(self.measured) < 2:  # noqa: PLR2004
+        if not self._several:
             return units.NOTHING
         return units.some(self.common, MOST_NAMED) if self.common else NOBODY
 
     @property
     def same(self) -> bool:
-        """Whether nothing differs: an implementation could be taken on every machine."""
-        return bool(self.common)
+        """Whether nothing differs: all columns have a time, and an implementation could be taken in all of them."""
+        return bool(self.common) and len(self.measured) == len(self.cells)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -169,8 +178,8 @@ class SideTable:
     def sentence(self) -> str:
         """In how many cases one implementation would do on all machines."""
         shared = [row for row in self.rows if len(row.measured) == len(self.heads)]
-        if len(self.heads) < 2:  # noqa: PLR2004
-            return "One of these runs alone has this suite."
+        if len({head.machine for head in self.heads}) < 2:  # noqa: PLR2004
+            return "One of these machines alone has this suite."
         if not shared:
             return "No case was measured in all of these runs."
         everywhere = [name for name in shared[0].common if all(name in row.common for row in shared)]

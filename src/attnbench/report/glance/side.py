@@ -108,8 +108,14 @@ def _table(suite: str, runs: Sequence[SideRun], of_run: Mapping[str, str]) -> Si
     partly = [name for name in column_names(cases) if name.startswith(POINT) and bool(cases[name].isna().any())]
     names = names_of(cases, varying(cases.drop(columns=partly)))
     cells = [_cells(frame) for frame in frames]
+    columns = tuple(of_run[run.info.run_id] for run in runs)
     rows = tuple(
-        SideRow(name, str(row["case_label"]), tuple(mine.get(_key(row), SideCell(why=NOT_THERE)) for mine in cells))
+        SideRow(
+            name,
+            str(row["case_label"]),
+            tuple(mine.get(_key(row), SideCell(why=NOT_THERE)) for mine in cells),
+            columns,
+        )
         for row, name in zip(records(cases), names, strict=True)
     )
     by_key = dict(zip(map(_key, records(cases)), rows, strict=True))
