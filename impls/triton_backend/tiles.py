@@ -1,8 +1,8 @@
 """How large the tiles are, by architecture: a table, so that the same call always runs the same program.
 
-Nothing is tried out at a call, which would take minutes and choose by chance. Each row of the table was compiled for
-its architecture at the head sizes 64, 128 and 256, with Triton 3.9: none keeps variables in memory for want of
-registers, and all fit its shared memory. Other head sizes may keep some bytes (48 at most were seen).
+Nothing is tried out at a call, which would take minutes and choose by chance. ``attnbench precheck`` compiles its rows
+for head sizes of 64 and 128 with every feature, with Triton 3.9: none keeps variables in memory for want of registers,
+and all fit the shared memory. Other head sizes may keep some bytes (48 at most were seen).
 """
 
 from __future__ import annotations
