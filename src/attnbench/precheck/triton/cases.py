@@ -108,7 +108,11 @@ def interpreted(implementation: Implementation) -> list[FeatureCase]:
         tails += [_plain({**TAIL_HEADS, **sizes}, dtype, "backward", **causal) for sizes in TAILS]
         wanted = [_as_claimed(implementation, each) for each in tails]
         wanted = [each for each in wanted if _supported(implementation, each.case)]
-        cases += dict.fromkeys((*wanted, *_of_features(implementation, dtype, check_cases(dtype))))
+        asked = list(_of_features(implementation, dtype, check_cases(dtype)))
+        there = {each.feature for each in asked}
+        # The most demanding case of a feature may have more besides it than is claimed: the last that is, then.
+        others = {each.feature: each for each in _of_features(implementation, dtype) if each.feature not in there}
+        cases += dict.fromkeys((*wanted, *asked, *others.values()))
     return cases
 
 
