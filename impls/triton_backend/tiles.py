@@ -1,22 +1,20 @@
 """How large the tiles are, by architecture: a table, so that the same call always runs the same program.
 
-Nothing is tried out at a call, which would take minutes and choose by chance. Each row of the table was compiled for
-its architecture at the head sizes 64, 128 and 256, with Triton 3.9: none keeps variables in memory for want of
-registers, and all fit its shared memory. Other head sizes may keep some bytes (48 at most were seen).
+Nothing is tried out at a call, which would take minutes and choose by chance. ``attnbench precheck`` compiles its rows
+for head sizes of 64 and 128 with every feature, with Triton 3.9: none keeps variables in memory for want of registers,
+and all fit the shared memory. Other head sizes may keep some bytes (48 at most were seen).
 """
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
+from attnbench.impls.triton_backend.importing import INTERPRETED as IS_INTERPRETED
 from attnbench.impls.triton_backend.table import TABLE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from jaxtyping import Float
     from torch import Tensor
 
@@ -56,22 +54,6 @@ class TileSize(NamedTuple):
         return {"num_warps": self.warps, "num_stages": self.stages, "enable_fp_fusion": True}
 
 
-class _Assumed:
-    """The architecture for which launches are laid out where there is no GPU."""
-
-    architecture = INTERPRETED
-
-
-@contextmanager
-def assuming(architecture: int) -> Iterator[None]:
-    """Within it launches without a GPU are those of an architecture, such as 90: for who compiles them elsewhere."""
-    before, _Assumed.architecture = _Assumed.architecture, architecture
-    try:
-        yield
-    finally:
-        _Assumed.architecture = before
-
-
 def of(kernel: str, q: Float[Tensor, "B Hq Tq D"], v: Float[Tensor, "B Hkv S Dv"], rules: dict[str, Any]) -> TileSize:
     """The tile of a kernel for these operands."""
     width, value_width = width_of(q.shape[3]), width_of(v.shape[3])
@@ -87,9 +69,9 @@ def of(kernel: str, q: Float[Tensor, "B Hq Tq D"], v: Float[Tensor, "B Hkv S Dv"
 
 
 def architecture_of(x: Float[Tensor, " ..."]) -> int:
-    """Such as 90 of a Hopper GPU; without a GPU what is assumed."""
-    if x.device.type != "cuda":
-        return _Assumed.architecture
+    """Such as 90 of a Hopper GPU, also of one that ``attnbench precheck`` stands in for; none in the interpreter."""
+    if IS_INTERPRETED or not x.is_cuda:
+        return INTERPRETED
     major, minor = torch.cuda.get_device_capability(x.device)
     return 10 * major + minor
 
@@ -102,7 +84,7 @@ def row_of(architecture: int) -> int:
 def parts_of(keys: int, step: int, programs: int, x: Float[Tensor, " ..."]) -> tuple[int, int]:
     """Keys of a part, in whole tiles, and how many parts there are: enough programs for all multiprocessors."""
     many = MULTIPROCESSORS
-    if x.device.type == "cuda":
+    if not IS_INTERPRETED and x.is_cuda:
         many = torch.cuda.get_device_properties(x.device).multi_processor_count
     wanted = min(max(1, count(PER_MULTIPROCESSOR * many, programs)), MOST_PARTS, count(keys, step))
     part = count(count(keys, step), wanted) * step

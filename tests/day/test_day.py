@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import json
 import os
 import signal
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from attnbench.backends.discover import implementation_names
 from attnbench.commands.app import command
 from attnbench.day import archive, day
 from attnbench.day.fastest import fastest
@@ -139,6 +141,8 @@ def test_the_archive_has_its_limit_and_says_what_it_left_out(tmp_path: Path) -> 
 def test_every_step_of_ours_is_a_command_as_it_is_typed(stage: str, tmp_path: Path) -> None:
     planned = steps(STAGES[stage], tmp_path / "wheels", tmp_path)
     assert len({step.name for step in planned}) == len(planned)
+    for pattern in STAGES[stage].patterns.values():
+        assert fnmatch.filter(implementation_names(), pattern), pattern
     for step in planned:
         if step.command[1:3] == ("-m", "attnbench") and step.name != "precheck":
             name, *words = step.command[3:]
@@ -177,3 +181,34 @@ def test_a_report_of_a_day_without_a_run_says_what_became_of_its_steps(cli: Cli,
 
 def test_nothing_is_the_fastest_of_no_runs(tmp_path: Path) -> None:
     assert fastest(tmp_path, "cuda") == []
+    (tmp_path / "cut").mkdir()
+    (tmp_path / "cut" / "run.json").write_text('{"schema', encoding="utf-8")
+    assert fastest(tmp_path, "cuda") == []
+
+
+def test_files_that_go_while_the_archive_is_written_cost_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a_day = day.Day(tmp_path, "cpu", 60)
+    for name in ("gone", "stays", "cells.parquet.part"):
+        (a_day.work / name).write_text("seen", encoding="utf-8")
+    packed = day.packed_bytes
+
+    def as_it_goes(file: Path) -> int:
+        size = packed(file)
+        if file.name == "gone":
+            file.unlink()
+        return size
+
+    monkeypatch.setattr(day, "packed_bytes", as_it_goes)
+    a_day.keep()
+    with tarfile.open(tmp_path / "day.tgz") as kept:
+        assert sorted(kept.getnames()) == ["day/day.json", "day/stays"]
+
+
+def test_a_day_goes_on_where_its_archive_cannot_be_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    a_day = day.Day(tmp_path, "cpu", 60)
+    (tmp_path / "day.tgz").mkdir()
+    a_day.play(plan(), tmp_path)
+    assert {step["status"] for step in a_day.journal["steps"]} == {"ok"}
+    assert "day.tgz was not written" in capsys.readouterr().out

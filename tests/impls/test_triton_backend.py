@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from dataclasses import replace
 
 import numpy as np
@@ -113,6 +114,45 @@ def test_what_it_takes_on_the_cpu_has_reasons() -> None:
         ab.attend(*[x[:, :, :2].astype("bfloat16")] * 3, impl="triton/flash")
     with pytest.raises(ab.UnsupportedError, match="triton/flash takes more queries"):
         ab.attend(x[:, :, :65], x[:, :, :2], x[:, :, :2], impl="triton/decode")
+
+
+LAUNCHED = """
+from attnbench.agree.cases.case_text import case_from_text
+from attnbench.backends.attend import load_backend
+from attnbench.backends.bind import bind_case
+from attnbench.backends.discover import load_implementation
+from attnbench.precheck.triton.launches import LaunchRecorder, call_once
+from attnbench.precheck.triton.standin import standing_in
+
+cases = {
+    "flash": "backward B=1 Hq=1 Tq=64 S=64 D=128 dtype=float16",
+    "decode": "B=1 Hq=1 Tq=1 S=64 D=64 dtype=float32",
+}
+recorder = LaunchRecorder()
+for name, case in cases.items():
+    with standing_in("sm_90", call_once), recorder.recording():
+        implementation = load_implementation(f"triton/{name}", [])
+        bind_case(load_backend("triton"), implementation, case_from_text(case), "cpu").result()
+said = {}
+for launch in recorder.launches:
+    parts = [part.partition("=") for part in launch.says.split(", ")]
+    said[launch.name] = [int(value) for name, _, value in parts if name.startswith(("BLOCK_M", "BLOCK_N", "num_"))]
+print(said)
+"""
+
+
+def test_a_precheck_compiles_the_tiles_that_a_gpu_is_given() -> None:
+    from attnbench.impls.triton_backend.table import TABLE
+
+    half, wide = TABLE[90]["half"], TABLE[90]["wide"]
+    kernels = {
+        "attend_tile": half["forward"][128],
+        "gradients_of_queries": half["queries"][128],
+        "gradients_of_keys": half["keys"][128],
+        "attend_part": wide["decode"][64],
+    }
+    said = ast.literal_eval(fresh_process(LAUNCHED, TRITON_INTERPRET="0"))
+    assert {name: tuple(said[name]) for name in kernels} == kernels
 
 
 def test_nothing_is_left_in_the_environment_of_a_user() -> None:

@@ -148,9 +148,7 @@ class Launching:
         given = self.given | arrays
         arguments = {name: given[name] for name in kernel.arg_names}
         with launching():
-            kernel[(len(arrays["query"]) * blocks, slabs)](
-                **arguments, num_warps=4, num_stages=1, enable_fp_fusion=True
-            )
+            kernel[(len(arrays["query"]) * blocks, slabs)](**arguments, **OPTIONS)
 
 
 def places_of(call: Call, device: torch.device) -> Int[Tensor, "B 3"]:

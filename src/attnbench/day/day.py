@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import io
 import json
 import os
 import signal
@@ -107,15 +108,26 @@ class Day:
         sys.exit(1)
 
     def keep(self) -> None:
-        """Write the archive anew, with what matters most first, and put it in the place of the old one at once."""
+        """Write the archive anew; where it cannot be written, the old one stays and the day goes on."""
+        try:
+            self._keep()
+        except OSError as error:
+            print(f"{self.archive} was not written: {error}", flush=True)  # noqa: T201  (as above)
+
+    def _keep(self) -> None:
+        """With what matters most first, and put in the place of the old one at once. Steps write all the while."""
         self.journal["left_out"] = []
         self.written += 1
         part = self.archive.with_suffix(f".part{self.written}")  # a signal may come while one is written
-        files = sorted((file for file in self.work.rglob("*") if file.is_file()), key=self._rank)
+        sizes = {}
+        for file in self.work.rglob("*"):
+            with contextlib.suppress(OSError):  # it is gone by now
+                if file.is_file() and file.suffix != ".part":
+                    sizes[file] = packed_bytes(file), file.stat().st_size
         room = MOST_BYTES * 9 // 10
         chosen = []
-        for file in files:
-            size = packed_bytes(file)
+        for file in sorted(sizes, key=lambda file: self._rank(file, sizes[file][1])):
+            size = sizes[file][0]
             if size <= room:
                 chosen.append(file)
                 room -= size
@@ -124,13 +136,24 @@ class Day:
         (self.work / "day.json").write_text(json.dumps(self.journal, indent=1), encoding="utf-8")
         with tarfile.open(part, "w:gz") as archive:
             for file in dict.fromkeys([self.work / "day.json", *chosen]):
-                archive.add(file, f"day/{file.relative_to(self.work)}")
+                add(archive, file, f"day/{file.relative_to(self.work)}")
         part.replace(self.archive)
 
-    def _rank(self, file: Path) -> tuple[int, int, str]:
+    def _rank(self, file: Path, size: int) -> tuple[int, int, str]:
         names = (file.name, file.parent.name)
         rank = next((at for at, name in enumerate(FIRST) if name in names), len(FIRST))
-        return rank, file.stat().st_size, str(file)
+        return rank, size, str(file)
+
+
+def add(archive: tarfile.TarFile, file: Path, name: str) -> None:
+    """A file as it is now, even if it grows or shrinks meanwhile; none where it is gone."""
+    try:
+        content, written = file.read_bytes(), file.stat().st_mtime
+    except OSError:
+        return
+    entry = tarfile.TarInfo(name)
+    entry.size, entry.mtime = len(content), int(written)
+    archive.addfile(entry, io.BytesIO(content))
 
 
 _packed: dict[tuple[str, int, int], int] = {}

@@ -39,7 +39,7 @@ STAGES = {
         suite="gpu",
         kernels=("torch/sdpa*", "torch/naive", "triton/flash", "jax/nn-cudnn", "jax/nn-xla"),
         learned=("torch/naive", "torch/chunked", "triton/additive", "jax/naive"),
-        patterns={"torch": "torch/*", "triton": "triton/*", "jax": "jax/*", "cupy": "cupy/*"},
+        patterns={"torch": "torch/*", "triton": "triton/*", "jax": "jax/*"},
         pair=("torch/sdpa-flash", "torch/sdpa-cudnn"),
         sizes=("-a", "tokens=2048,4096", "-a", "phase=prefill,train"),
         decoding=("--phase", "decode"),
@@ -104,7 +104,7 @@ def steps(stage: Stage, wheels: Path, out: Path) -> list[DayStep]:
         ),
         timed("scoring-cost", 30, "scoring-cost", *[word for name in stage.learned for word in ("--impl", name)]),
         timed("numerical-range", 30, "numerical-range"),
-        DayStep("precheck", 60.0, (*ATTNBENCH, "precheck", "--json", "--quiet")),
+        DayStep("precheck", 60.0, (*ATTNBENCH, "precheck", "triton/*", "--arch", "sm_90")),
         DayStep("check-the-fastest", 120.0, fastest),
         DayStep(
             "tests", 60.0, (sys.executable, "-m", "pytest", "-q", "-m", "gpu", "-p", "no:cacheprovider", "tests/impls")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from attnbench.agree.cases.by_feature import FULL_DTYPE, check_cases
+from attnbench.agree.cases.by_feature import FULL_DTYPE, CheckCase, check_cases
 from attnbench.attention.needs import with_operands
 from attnbench.attention.problem import Case, Problem
 from attnbench.attention.spec import AttentionSpec
@@ -21,7 +21,9 @@ HEADS = {"B": 2, "Hq": 4, "Hkv": 4}
 # Half a tile, several tiles and one key more: tails of every tile that is in use.
 TAILS = ({"Tq": 259, "S": 259}, {"Tq": 70, "S": 387}, {"Tq": 129, "S": 40})
 TAIL_HEADS = {"B": 1, "Hq": 2, "Hkv": 2, "D": 32}
+DOT = "dot"
 INTERPRETED = ("float16", "float32")  # bfloat16 is multiplied wrongly by the interpreter's tl.dot
+SIXTEEN_BITS = ("float16", "bfloat16")
 # In these nothing is about a kernel's own arithmetic at other sizes, or nothing is about a kernel in 16 bits.
 NOT_COMPILED_FOR = ("sizes", "inputs", "nan_reached", "nan_isolation", "layout", "scale")
 LARGEST, LARGEST_HEAD = 1 << 19, 256  # B·Hq·Tq·S and D of a case that the interpreter is asked
@@ -41,9 +43,15 @@ def launched(implementation: Implementation, dtype: str) -> Iterator[FeatureCase
         claimed = _as_claimed(implementation, each)
         if _supported(implementation, claimed.case):
             yield claimed
-    for each in _most_demanding(implementation, dtype):
+    for each in _most_demanding(implementation, dtype) if dtype == _first_of_width(implementation, dtype) else ():
         sizes = {"Tq": TOKENS, "S": TOKENS, "D": 64, "Dv": 64}
         yield FeatureCase(each.feature, each.case.with_problem(**sizes))
+
+
+def _first_of_width(implementation: Implementation, dtype: str) -> str:
+    """The dtype that stands for its width: float16 and bfloat16 differ in no address, and in no size of a tile."""
+    claimed = implementation.capabilities_on(GPU).dtypes
+    return next(name for name in (*SIXTEEN_BITS, dtype) if name in claimed) if dtype in SIXTEEN_BITS else dtype
 
 
 def _sizes(dtype: str) -> Iterator[FeatureCase]:
@@ -69,9 +77,11 @@ def _most_demanding(implementation: Implementation, dtype: str) -> list[FeatureC
     return list(last.values())
 
 
-def _of_features(implementation: Implementation, dtype: str) -> Iterator[FeatureCase]:
-    """The supported small cases of ``attnbench check`` in one dtype."""
-    for check_case in check_cases(FULL_DTYPE):
+def _of_features(
+    implementation: Implementation, dtype: str, asked: Sequence[CheckCase] | None = None
+) -> Iterator[FeatureCase]:
+    """The supported small cases of ``attnbench check`` in one dtype, of those that are ``asked`` (else of all)."""
+    for check_case in check_cases(FULL_DTYPE) if asked is None else asked:
         each = FeatureCase(check_case.feature, check_case.case.with_problem(dtype=dtype))
         each = _as_claimed(implementation, each)
         if _small(each.case) and _supported(implementation, each.case):
@@ -79,7 +89,10 @@ def _of_features(implementation: Implementation, dtype: str) -> Iterator[Feature
 
 
 def _as_claimed(implementation: Implementation, each: FeatureCase) -> FeatureCase:
-    """Forward alone where there are no gradients; a backward pass launches its forward too."""
+    """Forward alone where there are no gradients (a backward pass launches its forward too); with a claimed score."""
+    scores = implementation.capabilities_on(GPU).scores
+    if each.case.spec.score == DOT and DOT not in scores:
+        each = replace(each, case=replace(each.case, spec=replace(each.case.spec, score=scores[0])))
     if each.case.gradients and not implementation.has_gradients(GPU):
         return replace(each, case=replace(each.case, phase="forward"))
     return each
@@ -95,7 +108,11 @@ def interpreted(implementation: Implementation) -> list[FeatureCase]:
         tails += [_plain({**TAIL_HEADS, **sizes}, dtype, "backward", **causal) for sizes in TAILS]
         wanted = [_as_claimed(implementation, each) for each in tails]
         wanted = [each for each in wanted if _supported(implementation, each.case)]
-        cases += dict.fromkeys((*wanted, *_of_features(implementation, dtype)))
+        asked = list(_of_features(implementation, dtype, check_cases(dtype)))
+        there = {each.feature for each in asked}
+        # The most demanding case of a feature may have more besides it than is claimed: the last that is, then.
+        others = {each.feature: each for each in _of_features(implementation, dtype) if each.feature not in there}
+        cases += dict.fromkeys((*wanted, *asked, *others.values()))
     return cases
 
 
