@@ -153,6 +153,13 @@ def test_a_matrix_of_a_ci_service_measures_every_block(shell: Callable[..., int]
     assert sorted(taken(tmp_path)) == [0, 1, 2]
 
 
+def test_a_ci_service_keeps_the_runs_where_the_merge_says_that_a_kernel_was_wrong() -> None:
+    merging, keeping = WORKFLOW.partition("run: attnbench dispatch merge plan")[::2]
+    assert merging
+    assert keeping.lstrip().startswith("- if: ${{ !cancelled() }}")
+    assert "{name: runs, path: results}" in keeping
+
+
 @pytest.mark.parametrize("script", ["parallel.sh", "loop.sh"])
 def test_machines_that_share_a_folder_measure_every_block(
     script: str, shell: Callable[..., int], tmp_path: Path, fleet: Fleet

@@ -259,8 +259,8 @@ def _visible_gpus(chosen: str | None) -> frozenset[str] | None:
     """
     if chosen is None:
         return None
-    told = _command(sys.executable, "-I", "-c", ASK_CUDA)
-    return None if told is None else frozenset(told.split()[1:])
+    seen = _command(sys.executable, "-I", "-c", ASK_CUDA)
+    return None if seen is None else frozenset(seen.split()[1:])
 
 
 def describe(fingerprint: Fingerprint) -> dict[str, str]:
