@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from attnbench.backends import discover
 from attnbench.commands.app import command
 from attnbench.day import archive, day
 from attnbench.day.fastest import fastest
@@ -135,6 +137,57 @@ def test_the_archive_has_its_limit_and_says_what_it_left_out(tmp_path: Path) -> 
     assert opened.lines()[-1] == "  left out, for want of room: runs/one/samples.parquet"
 
 
+RENAMES = """
+import os, time
+from pathlib import Path
+folder, end = Path("day/runs/one"), time.monotonic() + 1.5
+folder.mkdir(parents=True)
+while time.monotonic() < end:
+    for i in range(100):
+        (folder / f"{i}.part").write_bytes(b"x" * 9999)
+        os.replace(folder / f"{i}.part", folder / f"{i}.json")
+        os.truncate(folder / f"{i}.json", i)
+    for i in range(100):
+        os.unlink(folder / f"{i}.json")
+(folder / "run.json").write_text("{}")
+"""
+
+
+def test_files_that_come_and_go_while_they_are_packed_do_a_step_no_harm(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(day, "EVERY_S", 0.0)
+    a_day = day.Day(tmp_path, "cpu", 60)
+    a_day.play(plan("second", RENAMES, limit_s=30.0), tmp_path)
+    assert a_day.written > 8
+    assert [step["status"] for step in a_day.journal["steps"]] == ["ok", "ok", "ok"], a_day.journal
+    opened = archive.opened(tmp_path / "day.tgz")
+    assert [file.name for file in (opened.folder / "runs" / "one").iterdir()] == ["run.json"]
+
+
+def test_an_archive_that_cannot_be_written_ends_no_day(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    a_day = day.Day(tmp_path, "cpu", 60)
+    a_day.keep()
+    monkeypatch.setattr(day, "add", full)
+    a_day.play(plan(), tmp_path)
+    assert [step["status"] for step in a_day.journal["steps"]] == ["ok", "ok", "ok"]
+    assert "the archive was not renewed: [Errno 28] No space left" in capsys.readouterr().out
+    assert [file.name for file in tmp_path.glob("day.*")] == ["day.tgz"]
+    assert archive.opened(tmp_path / "day.tgz").journal["steps"] == []
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_every_implementation_of_a_day_is_there(stage: str) -> None:
+    at = STAGES[stage]
+    for pattern in (*at.patterns.values(), *at.kernels, *at.learned, *at.pair):
+        assert discover.select([pattern], discover.implementation_names())
+
+
 @pytest.mark.parametrize("stage", STAGES)
 def test_every_step_of_ours_is_a_command_as_it_is_typed(stage: str, tmp_path: Path) -> None:
     planned = steps(STAGES[stage], tmp_path / "wheels", tmp_path)
@@ -177,3 +230,10 @@ def test_a_report_of_a_day_without_a_run_says_what_became_of_its_steps(cli: Cli,
 
 def test_nothing_is_the_fastest_of_no_runs(tmp_path: Path) -> None:
     assert fastest(tmp_path, "cuda") == []
+
+
+def test_a_run_that_cannot_be_read_does_not_hide_the_others(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "cut").mkdir()
+    (tmp_path / "cut" / "run.json").write_text('{"run_', encoding="utf-8")
+    assert fastest(tmp_path, "cuda") == []
+    assert "cut was left out: " in capsys.readouterr().err

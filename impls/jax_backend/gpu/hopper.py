@@ -234,7 +234,7 @@ def over_tiles(
 def store(summed: tuple[Array, Array, Array], output: Any, lse: Any, mine: Refs) -> None:
     """Divide by the sum, and copy to the GPU's memory by way of shared memory."""
     largest, total, sums = summed
-    some = total > 0
+    some = total != 0  # a sum that is NaN stays NaN, and is not taken for no key
     divisor = jnp.where(some, total, 1.0)
     staged = mine.get("output_tile", mine["q_tile"])
     staged[...] = (sums / across(divisor, sums.shape[1])).astype(staged.dtype)

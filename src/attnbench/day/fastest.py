@@ -13,6 +13,7 @@ import sys
 from collections import defaultdict
 from pathlib import Path
 
+from attnbench.errors import ResultsError
 from attnbench.results.read import read_cells
 
 HOW_MANY = 3
@@ -22,7 +23,12 @@ def fastest(runs: Path, device: str) -> list[str]:
     """Their names: the lowest geometric mean of ratios to the fastest of each case comes first."""
     by_case: dict[str, dict[str, float]] = defaultdict(dict)
     for info in sorted(runs.glob("*/run.json")):
-        for cell in read_cells(info.parent):
+        try:
+            cells = read_cells(info.parent)
+        except ResultsError as error:  # a run that was cut while it wrote; the others count
+            sys.stderr.write(f"{info.parent.name} was left out: {error}\n")
+            continue
+        for cell in cells:
             if cell.status == "ok" and cell.device == device and cell.time_median_s:
                 by_case[cell.case_id][cell.impl] = cell.time_median_s
     ratios: dict[str, list[float]] = defaultdict(list)
