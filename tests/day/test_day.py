@@ -10,13 +10,14 @@ import subprocess
 import sys
 import tarfile
 import time
+import zipfile
 from pathlib import Path
 
 import pytest
 
 from attnbench.backends import discover
 from attnbench.commands.app import command
-from attnbench.day import archive, day
+from attnbench.day import archive, day, wheels
 from attnbench.day.fastest import fastest
 from attnbench.day.steps import STAGES, DayStep, steps
 from attnbench.day.wheels import wanted
@@ -202,6 +203,29 @@ def test_the_wheels_are_those_that_the_machine_lacks() -> None:
     names = {requirement.partition(">")[0] for requirement in wanted(REPOSITORY)}
     assert {"pydantic", "platformdirs", "junitparser"} <= names
     assert not {"torch", "numpy", "jax[cuda12]"} & names
+
+
+def test_the_wheel_of_the_project_is_taken_where_it_cannot_be_built(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    cannot = tmp_path / "copy"
+    cannot.mkdir()
+    (cannot / "pyproject.toml").write_text(
+        '[build-system]\nrequires = []\nbuild-backend = "absent"\n', encoding="utf-8"
+    )
+    made = tmp_path / "wheels" / "attnbench-1-py3-none-any.whl"
+    made.parent.mkdir()
+    monkeypatch.setattr(wheels, "ROOT", cannot)
+    assert wheels.install(made.parent, tmp_path / "site") == 1
+    about = "attnbench-1.dist-info/"
+    with zipfile.ZipFile(made, "w") as wheel:
+        wheel.writestr("attnbench/here.py", "")
+        wheel.writestr(about + "METADATA", "Metadata-Version: 2.1\nName: attnbench\nVersion: 1\n")
+        wheel.writestr(about + "WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        wheel.writestr(about + "RECORD", "")
+    assert wheels.install(made.parent, tmp_path / "site") == 0
+    assert (tmp_path / "site" / "attnbench" / "here.py").exists()
+    assert "copy was not installed" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize("content", [b"", b"no archive", None])

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from attnbench.agree.cases.case_text import case_from_text
 from attnbench.attention.problem import Case
 from attnbench.impls import jax_backend
+from attnbench.impls.jax_backend.gpu import hopper
 from attnbench.precheck.mosaic_rows import THREADS, rows_of
 from attnbench.workers.process import Setting
 from attnbench.workers.session import Session
@@ -60,6 +62,16 @@ def test_every_feature_that_is_claimed_is_asked_and_tiles_are_met_more_than_once
     told = worker.ask("precheck_interpretable", impl="jax/planted", files=[str(file)])
     assert told.ok, told.reason
     assert "segments" in {each["feature"] for each in told.value["cases"]} | set(told.value["unasked"])
+
+
+@pytest.mark.parametrize(
+    ("platform", "found", "refused"),
+    [("gpu", "9.0", False), ("gpu", "8.0", True), ("gpu", "10.0", True), ("cpu", "", False)],
+)
+def test_a_gpu_that_is_no_hopper_is_refused(platform: str, found: str, *, refused: bool) -> None:
+    why = hopper.refusal(SimpleNamespace(platform=platform, compute_capability=found))
+    assert (why is not None) == refused
+    assert not refused or f"this GPU has {found}" in why
 
 
 def test_a_row_with_a_nan_has_an_lse_that_is_nan(worker: Session) -> None:
