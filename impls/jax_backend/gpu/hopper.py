@@ -87,10 +87,10 @@ def attend(
 
 def refusal(device: Any) -> str | None:
     """Why the kernel does not run there, or ``None``; a CPU interprets it."""
-    found = str(getattr(device, "compute_capability", HOPPER))
-    if device.platform != "gpu" or found == HOPPER:
+    capability = str(getattr(device, "compute_capability", HOPPER))
+    if device.platform != "gpu" or capability == HOPPER:
         return None
-    return f"wgmma is an instruction of Hopper alone (compute capability {HOPPER}); this GPU has {found}"
+    return f"wgmma is an instruction of Hopper alone (compute capability {HOPPER}); this GPU has {capability}"
 
 
 def filled(x: Shaped[Array, "B H T n"], rows: int) -> Shaped[Array, "B H T_full n_full"]:

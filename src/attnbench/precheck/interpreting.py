@@ -23,8 +23,7 @@ if TYPE_CHECKING:
 LEFT_OUT = ("inputs", "layout")
 MOST_PAIRS, MOST_WIDTH = 20_000, 128
 # What the cases of ``attnbench check`` have not: tiles of 128 queries and 128 keys are met more than once, a ring of
-# tiles is gone round, and a window begins behind the first of them. A feature is alone in its case, or has what the
-# kernel must keep apart from it.
+# tiles is gone round, and a window begins behind the first of them.
 LONG = "Tq=130 S=513 D=8"
 MORE = {
     "sizes": LONG,
@@ -53,21 +52,20 @@ def interpretable(backend: Backend, impl: str, files: list[str]) -> dict[str, An
         for each, inputs in supported_cases(implementation, dtype, ours):
             case = _of_one(each.case)
             n = replace(inputs.call.sizes, B=case.problem.B)
-            if any(each is one for one in ours):
+            small = n.B * n.Hq * n.Tq * n.S <= MOST_PAIRS and max(n.D, n.Dv) <= MOST_WIDTH
+            if any(each is check_case for check_case in ours):
                 more.append((each.feature, case_text(case)))
-            elif (
-                each.feature not in LEFT_OUT and n.Hq * n.B * n.Tq * n.S <= MOST_PAIRS and max(n.D, n.Dv) <= MOST_WIDTH
-            ):
+            elif small and each.feature not in LEFT_OUT:
                 last[each.feature] = case_text(case)
         wanted = [*last.items(), *more] if number == 0 else list(last.items())[-1:]
         cases += [{"feature": feature, "case": case} for feature, case in wanted]
     return {"cases": cases, "unasked": _unasked(implementation, {each["feature"] for each in cases})}
 
 
-def _unasked(implementation: Implementation, asked: set[str]) -> list[str]:
-    """Features that are claimed and not among these; gradients are asked of every case where there are any."""
+def _unasked(implementation: Implementation, features: set[str]) -> list[str]:
+    """Features that are claimed and not among ``features``; gradients are asked of every case where there are any."""
     can = implementation.capabilities_on("cuda")
-    return [name for name in FEATURES if getattr(can, name) and name not in asked and name != "gradients"]
+    return [name for name in FEATURES if getattr(can, name) and name not in features and name != "gradients"]
 
 
 def _of_one(case: Case) -> Case:
