@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import fnmatch
+import errno
 import json
 import os
 import signal
@@ -10,13 +10,14 @@ import subprocess
 import sys
 import tarfile
 import time
+import zipfile
 from pathlib import Path
 
 import pytest
 
-from attnbench.backends.discover import implementation_names
+from attnbench.backends import discover
 from attnbench.commands.app import command
-from attnbench.day import archive, day
+from attnbench.day import archive, day, wheels
 from attnbench.day.fastest import fastest
 from attnbench.day.steps import STAGES, DayStep, steps
 from attnbench.day.wheels import wanted
@@ -137,12 +138,61 @@ def test_the_archive_has_its_limit_and_says_what_it_left_out(tmp_path: Path) -> 
     assert opened.lines()[-1] == "  left out, for want of room: runs/one/samples.parquet"
 
 
+RENAMES = """
+import os, time
+from pathlib import Path
+folder, end = Path("day/runs/one"), time.monotonic() + 1.5
+folder.mkdir(parents=True)
+while time.monotonic() < end:
+    for i in range(100):
+        (folder / f"{i}.part").write_bytes(b"x" * 9999)
+        os.replace(folder / f"{i}.part", folder / f"{i}.json")
+        os.truncate(folder / f"{i}.json", i)
+    for i in range(100):
+        os.unlink(folder / f"{i}.json")
+(folder / "run.json").write_text("{}")
+"""
+
+
+def test_files_that_come_and_go_while_they_are_packed_do_a_step_no_harm(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(day, "EVERY_S", 0.0)
+    a_day = day.Day(tmp_path, "cpu", 60)
+    a_day.play(plan("second", RENAMES, limit_s=30.0), tmp_path)
+    assert a_day.written > 8
+    assert [step["status"] for step in a_day.journal["steps"]] == ["ok", "ok", "ok"], a_day.journal
+    opened = archive.opened(tmp_path / "day.tgz")
+    assert [file.name for file in (opened.folder / "runs" / "one").iterdir()] == ["run.json"]
+
+
+def test_an_archive_that_cannot_be_written_ends_no_day(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    a_day = day.Day(tmp_path, "cpu", 60)
+    a_day.keep()
+    monkeypatch.setattr(day, "add", full)
+    a_day.play(plan(), tmp_path)
+    assert [step["status"] for step in a_day.journal["steps"]] == ["ok", "ok", "ok"]
+    assert "the archive was not renewed: [Errno 28] No space left" in capsys.readouterr().out
+    assert [file.name for file in tmp_path.glob("day.*")] == ["day.tgz"]
+    assert archive.opened(tmp_path / "day.tgz").journal["steps"] == []
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_every_implementation_of_a_day_is_there(stage: str) -> None:
+    at = STAGES[stage]
+    for pattern in (*at.patterns.values(), *at.kernels, *at.learned, *at.pair):
+        assert discover.select([pattern], discover.implementation_names())
+
+
 @pytest.mark.parametrize("stage", STAGES)
 def test_every_step_of_ours_is_a_command_as_it_is_typed(stage: str, tmp_path: Path) -> None:
     planned = steps(STAGES[stage], tmp_path / "wheels", tmp_path)
     assert len({step.name for step in planned}) == len(planned)
-    for pattern in STAGES[stage].patterns.values():
-        assert fnmatch.filter(implementation_names(), pattern), pattern
     for step in planned:
         if step.command[1:3] == ("-m", "attnbench") and step.name != "precheck":
             name, *words = step.command[3:]
@@ -153,6 +203,29 @@ def test_the_wheels_are_those_that_the_machine_lacks() -> None:
     names = {requirement.partition(">")[0] for requirement in wanted(REPOSITORY)}
     assert {"pydantic", "platformdirs", "junitparser"} <= names
     assert not {"torch", "numpy", "jax[cuda12]"} & names
+
+
+def test_the_wheel_of_the_project_is_taken_where_it_cannot_be_built(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    cannot = tmp_path / "copy"
+    cannot.mkdir()
+    (cannot / "pyproject.toml").write_text(
+        '[build-system]\nrequires = []\nbuild-backend = "absent"\n', encoding="utf-8"
+    )
+    made = tmp_path / "wheels" / "attnbench-1-py3-none-any.whl"
+    made.parent.mkdir()
+    monkeypatch.setattr(wheels, "ROOT", cannot)
+    assert wheels.install(made.parent, tmp_path / "site") == 1
+    about = "attnbench-1.dist-info/"
+    with zipfile.ZipFile(made, "w") as wheel:
+        wheel.writestr("attnbench/here.py", "")
+        wheel.writestr(about + "METADATA", "Metadata-Version: 2.1\nName: attnbench\nVersion: 1\n")
+        wheel.writestr(about + "WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        wheel.writestr(about + "RECORD", "")
+    assert wheels.install(made.parent, tmp_path / "site") == 0
+    assert (tmp_path / "site" / "attnbench" / "here.py").exists()
+    assert "copy was not installed" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize("content", [b"", b"no archive", None])
@@ -181,34 +254,10 @@ def test_a_report_of_a_day_without_a_run_says_what_became_of_its_steps(cli: Cli,
 
 def test_nothing_is_the_fastest_of_no_runs(tmp_path: Path) -> None:
     assert fastest(tmp_path, "cuda") == []
+
+
+def test_a_run_that_cannot_be_read_does_not_hide_the_others(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "cut").mkdir()
-    (tmp_path / "cut" / "run.json").write_text('{"schema', encoding="utf-8")
+    (tmp_path / "cut" / "run.json").write_text('{"run_', encoding="utf-8")
     assert fastest(tmp_path, "cuda") == []
-
-
-def test_files_that_go_while_the_archive_is_written_cost_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    a_day = day.Day(tmp_path, "cpu", 60)
-    for name in ("gone", "stays", "cells.parquet.part"):
-        (a_day.work / name).write_text("seen", encoding="utf-8")
-    packed = day.packed_bytes
-
-    def as_it_goes(file: Path) -> int:
-        size = packed(file)
-        if file.name == "gone":
-            file.unlink()
-        return size
-
-    monkeypatch.setattr(day, "packed_bytes", as_it_goes)
-    a_day.keep()
-    with tarfile.open(tmp_path / "day.tgz") as kept:
-        assert sorted(kept.getnames()) == ["day/day.json", "day/stays"]
-
-
-def test_a_day_goes_on_where_its_archive_cannot_be_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    a_day = day.Day(tmp_path, "cpu", 60)
-    (tmp_path / "day.tgz").mkdir()
-    a_day.play(plan(), tmp_path)
-    assert {step["status"] for step in a_day.journal["steps"]} == {"ok"}
-    assert "day.tgz was not written" in capsys.readouterr().out
+    assert "cut was left out: " in capsys.readouterr().err

@@ -148,7 +148,7 @@ def test_a_matrix_of_a_ci_service_measures_every_block(shell: Callable[..., int]
     assert output.read_text() == "blocks=[0, 1, 2]\n"
     for number in range(3):
         assert shell("-ec", works.replace("${{ matrix.block }}", str(number))) == 0
-    assert shell("-ec", merges) == 0 != fleet.local_exit  # so that the runs are kept, whatever a kernel did
+    assert shell("-ec", merges) == fleet.local_exit  # the job is red where a kernel was wrong; the runs are kept
     assert len(list((tmp_path / "results").iterdir())) == 1
     assert sorted(taken(tmp_path)) == [0, 1, 2]
 

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from attnbench.agree.cases.case_text import case_from_text
+from attnbench.attention.problem import Case
 from attnbench.impls import jax_backend
+from attnbench.impls.jax_backend.gpu import hopper
 from attnbench.precheck.mosaic_rows import THREADS, rows_of
 from attnbench.workers.process import Setting
 from attnbench.workers.session import Session
@@ -36,6 +40,44 @@ def test_the_kernel_for_hopper_agrees_in_the_interpreter(worker: Session) -> Non
     assert reply.value["result"]["status"] == "ok", reply.value["result"]["reason"]
     assert 0 < reply.value["result"]["error_ratio"] < 1
     assert not reply.value["raced"]
+
+
+def test_every_feature_that_is_claimed_is_asked_and_tiles_are_met_more_than_once(
+    worker: Session, tmp_path: Path
+) -> None:
+    """More than two tiles of keys: a barrier says that one may be overwritten, and a window begins behind one."""
+    plan = worker.ask("precheck_interpretable", impl="jax/pallas-hopper", files=[])
+    by_feature: dict[str, list[Case]] = {}
+    for each in plan.value["cases"]:
+        by_feature.setdefault(each["feature"], []).append(case_from_text(each["case"]))
+    assert {"causal", "window", "gqa", "softcap", "lse"} <= set(by_feature)
+    assert plan.value["unasked"] == []
+    long = {
+        name for name, cases in by_feature.items() for case in cases if case.problem.S > 3 * 128 < 3 * case.problem.Tq
+    }
+    assert long == {"sizes", "causal", "window"}
+    file = planted(tmp_path / "planted.py", "    lse=True,", "    lse=True,\n    segments=True,")
+    source = file.read_text("utf-8").replace('"lengths", "segments",', '"lengths",')
+    file.write_text(source, "utf-8")
+    told = worker.ask("precheck_interpretable", impl="jax/planted", files=[str(file)])
+    assert told.ok, told.reason
+    assert "segments" in {each["feature"] for each in told.value["cases"]} | set(told.value["unasked"])
+
+
+@pytest.mark.parametrize(
+    ("platform", "found", "refused"),
+    [("gpu", "9.0", False), ("gpu", "8.0", True), ("gpu", "10.0", True), ("cpu", "", False)],
+)
+def test_a_gpu_that_is_no_hopper_is_refused(platform: str, found: str, *, refused: bool) -> None:
+    why = hopper.refusal(SimpleNamespace(platform=platform, compute_capability=found))
+    assert (why is not None) == refused
+    assert not refused or f"this GPU has {found}" in str(why)
+
+
+def test_a_row_with_a_nan_has_an_lse_that_is_nan(worker: Session) -> None:
+    case = "Hq=1 B=1 Tq=3 S=5 D=8 dtype=float16 operands=nan_query outputs=lse phase=forward"
+    reply = worker.ask("precheck_interpreted", impl="jax/pallas-hopper", files=[], case=case)
+    assert reply.value["result"]["status"] == "ok", reply.value["result"]["reason"]
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from jax import Array, lax
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import mosaic_gpu as plgpu
 
-from attnbench.api import AttentionOutput, Capabilities, Limit, Precision, implementation
+from attnbench.api import AttentionOutput, Capabilities, Limit, Precision, UnsupportedError, implementation
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -40,6 +40,7 @@ WIDTH, SWIZZLE = 64, 128
 FEW, MANY = 40, 232
 # Lower than any logit, and no infinity, of which differences would be NaN.
 LOWEST = -1e38
+HOPPER = "9.0"
 WHOLE = "the kernel has no such term in its inner loop"
 IN_REGISTERS = "a warpgroup keeps its part of the output in registers"
 
@@ -76,10 +77,20 @@ CAN = Capabilities(
 def attend(
     q: Float[Array, "B Hq Tq D"], k: Float[Array, "B Hkv S D"], v: Float[Array, "B Hkv S Dv"], call: Call
 ) -> AttentionOutput:
-    """Attend by the kernel; tiles are filled up with zeros."""
+    """Attend by the kernel; tiles are filled up with zeros. Raises ``UnsupportedError`` on a GPU that is no Hopper."""
+    if why := refusal(jax.devices()[0] if isinstance(q, jax.core.Tracer) else next(iter(q.devices()))):
+        raise UnsupportedError(why)
     output, lse = launch(filled(q, QUERIES), filled(k, KEYS).swapaxes(2, 3), filled(v, KEYS), call)
     queries = q.shape[2]
     return AttentionOutput(output[:, :, :queries, : v.shape[3]], lse=lse[:, :, :queries] if call.wants("lse") else None)
+
+
+def refusal(device: Any) -> str | None:
+    """Why the kernel does not run there, or ``None``; a CPU interprets it."""
+    capability = str(getattr(device, "compute_capability", HOPPER))
+    if device.platform != "gpu" or capability == HOPPER:
+        return None
+    return f"wgmma is an instruction of Hopper alone (compute capability {HOPPER}); this GPU has {capability}"
 
 
 def filled(x: Shaped[Array, "B H T n"], rows: int) -> Shaped[Array, "B H T_full n_full"]:
@@ -234,7 +245,7 @@ def over_tiles(
 def store(summed: tuple[Array, Array, Array], output: Any, lse: Any, mine: Refs) -> None:
     """Divide by the sum, and copy to the GPU's memory by way of shared memory."""
     largest, total, sums = summed
-    some = total != 0  # NaN is a number of its own here: it is not a row without keys
+    some = total != 0  # a sum that is NaN stays NaN, and is not taken for no key
     divisor = jnp.where(some, total, 1.0)
     staged = mine.get("output_tile", mine["q_tile"])
     staged[...] = (sums / across(divisor, sums.shape[1])).astype(staged.dtype)

@@ -16,6 +16,7 @@ from attnbench.show.console import document, say, set_quiet, show
 if TYPE_CHECKING:
     from attnbench.precheck.rows import Prechecked
 
+FLOOR = "A floor at these rates, where exponentials are left to the special units; no forecast."
 NOBODY = "no implementation here claims cuda; name one, or a file of yours: attnbench precheck --impls FILE"
 
 
@@ -105,7 +106,7 @@ def _roofline_text(document_part: dict[str, Any]) -> str:
         ]
         for row in document_part["cases"]
     ]
-    said = f"{device['name']}: {device['model']}, by its data sheet. A floor: no kernel is faster, and none is as fast."
+    said = f"{device['name']}: {device['model']}, by its data sheet. {FLOOR}"
     return f"{said}\n{table(heads, rows)}\nSource: {device['source']}"
 
 

@@ -33,6 +33,7 @@ EVERY_S = 15.0  # the archive is renewed so often while a step runs
 LEAST_S = 5.0  # with less time than this a step is not begun
 GRACE_S = 5.0  # between being asked to end and being ended
 FIRST = ("day.json", "texts", "run.json", "cells.parquet", "verdicts.parquet", "journal.jsonl")
+PART = ".part"  # how names end under which attnbench writes a file before it is whole
 
 
 class Day:
@@ -94,7 +95,7 @@ class Day:
     def _tell(self, entry: dict[str, Any], **what: Any) -> None:
         """Into the journal, onto the screen and into the archive, at once."""
         entry |= what
-        print(f"{entry['name']}: {entry['status']}", flush=True)  # noqa: T201  (nothing is installed yet)
+        said(f"{entry['name']}: {entry['status']}")
         self.keep()
 
     def cut(self, number: int, _: object = None) -> NoReturn:
@@ -108,52 +109,65 @@ class Day:
         sys.exit(1)
 
     def keep(self) -> None:
-        """Write the archive anew; where it cannot be written, the old one stays and the day goes on."""
-        try:
-            self._keep()
-        except OSError as error:
-            print(f"{self.archive} was not written: {error}", flush=True)  # noqa: T201  (as above)
+        """Write the archive anew, and put it in the place of the old one at once.
 
-    def _keep(self) -> None:
-        """With what matters most first, and put in the place of the old one at once. Steps write all the while."""
-        self.journal["left_out"] = []
+        Where it cannot be written, as on a full disk, the old one stays and the day goes on.
+        """
         self.written += 1
         part = self.archive.with_suffix(f".part{self.written}")  # a signal may come while one is written
-        sizes = {}
-        for file in self.work.rglob("*"):
-            with contextlib.suppress(OSError):  # it is gone by now
-                if file.is_file() and file.suffix != ".part":
-                    sizes[file] = packed_bytes(file), file.stat().st_size
+        try:
+            self._pack(part)
+            part.replace(self.archive)
+        except OSError as error:
+            said(f"the archive was not renewed: {error}")
+            with contextlib.suppress(OSError):
+                part.unlink(missing_ok=True)
+
+    def _pack(self, part: Path) -> None:
+        """What matters most comes first. A step writes meanwhile: what has gone by now is passed over."""
+        self.journal["left_out"] = []
         room = MOST_BYTES * 9 // 10
         chosen = []
-        for file in sorted(sizes, key=lambda file: self._rank(file, sizes[file][1])):
-            size = sizes[file][0]
-            if size <= room:
-                chosen.append(file)
-                room -= size
-            else:
-                self.journal["left_out"].append(str(file.relative_to(self.work)))
+        for file in self._files():
+            with contextlib.suppress(FileNotFoundError):
+                size = packed_bytes(file)
+                if size <= room:
+                    chosen.append(file)
+                    room -= size
+                else:
+                    self.journal["left_out"].append(str(file.relative_to(self.work)))
         (self.work / "day.json").write_text(json.dumps(self.journal, indent=1), encoding="utf-8")
         with tarfile.open(part, "w:gz") as archive:
             for file in dict.fromkeys([self.work / "day.json", *chosen]):
-                add(archive, file, f"day/{file.relative_to(self.work)}")
-        part.replace(self.archive)
+                with contextlib.suppress(FileNotFoundError):
+                    add(archive, file, f"day/{file.relative_to(self.work)}")
 
-    def _rank(self, file: Path, size: int) -> tuple[int, int, str]:
+    def _files(self) -> list[Path]:
+        """By their rank; without those that are written under another name first, which are whole in a moment."""
+        ranked = []
+        for file in self.work.rglob("*"):
+            with contextlib.suppress(FileNotFoundError):
+                if file.is_file() and file.suffix != PART:
+                    ranked.append((self._rank(file), file))
+        return [file for _, file in sorted(ranked)]
+
+    def _rank(self, file: Path) -> tuple[int, int, str]:
         names = (file.name, file.parent.name)
         rank = next((at for at, name in enumerate(FIRST) if name in names), len(FIRST))
-        return rank, size, str(file)
+        return rank, file.stat().st_size, str(file)
 
 
 def add(archive: tarfile.TarFile, file: Path, name: str) -> None:
-    """A file as it is now, even if it grows or shrinks meanwhile; none where it is gone."""
-    try:
-        content, written = file.read_bytes(), file.stat().st_mtime
-    except OSError:
-        return
-    entry = tarfile.TarInfo(name)
-    entry.size, entry.mtime = len(content), int(written)
-    archive.addfile(entry, io.BytesIO(content))
+    """A file as it is at one moment: one that grows or shrinks while it is packed would spoil the archive."""
+    info, content = archive.gettarinfo(file, name), file.read_bytes()
+    info.size = len(content)
+    archive.addfile(info, io.BytesIO(content))
+
+
+def said(line: str) -> None:
+    """Onto the screen, where there is still one."""
+    with contextlib.suppress(OSError):
+        print(line, flush=True)  # noqa: T201  (nothing is installed yet)
 
 
 _packed: dict[tuple[str, int, int], int] = {}
@@ -233,7 +247,7 @@ def played(day: Day, plan: list[DayStep], folder: Path) -> int:
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, day.cut)
     day.play(plan, folder)
-    print(f"archive: {day.archive}", flush=True)  # noqa: T201  (as above)
+    said(f"archive: {day.archive}")
     return int(any(entry["status"] != "ok" for entry in day.journal["steps"]))
 
 

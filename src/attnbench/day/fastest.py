@@ -24,9 +24,9 @@ def fastest(runs: Path, device: str) -> list[str]:
     by_case: dict[str, dict[str, float]] = defaultdict(dict)
     for info in sorted(runs.glob("*/run.json")):
         try:
-            cells = list(read_cells(info.parent))
-        except ResultsError as error:
-            sys.stderr.write(f"{error}\n")  # a run that was cut: the others count
+            cells = read_cells(info.parent)
+        except ResultsError as error:  # a run that was cut while it wrote; the others count
+            sys.stderr.write(f"{info.parent.name} was left out: {error}\n")
             continue
         for cell in cells:
             if cell.status == "ok" and cell.device == device and cell.time_median_s:

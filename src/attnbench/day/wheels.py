@@ -1,7 +1,8 @@
 """Packages for a machine that has no network: ``python3 src/attnbench/day/wheels.py``, and there they are installed.
 
 ``get`` (the default) downloads into ``.gpu/wheels`` what ``pyproject.toml`` names and such a machine lacks, with what
-that needs; ``install WHEELS SITE`` puts what is missing there, and this project, into the folder SITE.
+that needs, and builds a wheel of this project; ``install WHEELS SITE`` puts what is missing there, and this project,
+into the folder SITE.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ ROOT = Path(__file__).resolve().parents[3]
 PIP = (sys.executable, "-m", "pip")
 # The extras whose packages a day uses. PyTorch, Triton and JAX are there, with their CUDA, and are not to be replaced.
 EXTRAS = ("report", "cuda")
+OURS = "attnbench-*.whl"
 THERE = {
     "attnbench", "filelock", "jax", "jaxlib", "jaxtyping", "jinja2", "matplotlib", "ml-dtypes", "numpy",
     "nvidia-ml-py", "optax", "pandas", "psutil", "pyarrow", "rich", "scipy", "seaborn", "threadpoolctl", "torch",
@@ -52,6 +54,9 @@ def get(wheels: Path, python: str) -> int:
         subprocess.run([*pip, requirement], check=True)
     for requirement in [besides for name in names for besides in needs(plain(name), wheels)]:
         subprocess.run([*pip, requirement], check=True)
+    for old in wheels.glob(OURS):
+        old.unlink()
+    subprocess.run([*PIP, "wheel", "-q", "--no-deps", "-w", str(wheels), str(ROOT)], check=True)
     size = sum(wheel.stat().st_size for wheel in wheels.glob("*.whl"))
     sys.stdout.write(f"{len(list(wheels.glob('*.whl')))} wheels, {size / 2**20:.1f} MiB: {wheels}\n")
     return 0
@@ -69,19 +74,27 @@ def needs(name: str, wheels: Path) -> list[str]:
 
 
 def missing(wheels: Path) -> list[Path]:
-    """Those that this Python has not, in any version."""
-    have = {plain(each.metadata["Name"]) for each in importlib.metadata.distributions()}
+    """Those that this Python has not, in any version; the project's own is no matter of this."""
+    have = {"attnbench", *(plain(each.metadata["Name"]) for each in importlib.metadata.distributions())}
     return [wheel for wheel in sorted(wheels.glob("*.whl")) if plain(wheel.name.partition("-")[0]) not in have]
 
 
 def install(wheels: Path, site: Path) -> int:
-    """Into a folder, so that nothing of the machine is changed; the project comes last, and decides."""
+    """Into a folder, so that nothing of the machine is changed; the project comes last, and decides.
+
+    It is built there, as the copy has it; where that cannot be done, as without setuptools, its wheel is taken.
+    """
     pip = [*PIP, "install", "-q", "--no-index", "--no-deps", "--no-build-isolation", "--no-compile", "--upgrade"]
-    for what in [*missing(wheels), ROOT]:
+
+    def installed(what: Path) -> bool:
         code = subprocess.run([*pip, "--target", str(site), str(what)], check=False).returncode
         if code:
             sys.stderr.write(f"{what} was not installed: exit status {code} of pip\n")
-    return code
+        return code == 0
+
+    for wheel in missing(wheels):
+        installed(wheel)
+    return int(not any(installed(what) for what in [ROOT, *sorted(wheels.glob(OURS))]))
 
 
 def main() -> int:

@@ -6,7 +6,7 @@ What comes back is held to what was asked: each array's shape and dtype. Values 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -79,9 +79,14 @@ def claimed_dtypes(implementation: Implementation) -> tuple[str, ...]:
     return can.dtypes if GPU in can.devices else ()
 
 
-def supported_cases(implementation: Implementation, dtype: str) -> Iterator[tuple[CheckCase, Inputs]]:
-    """The cases of every feature that are claimed on a GPU, forward alone where there are no gradients."""
-    for each in check_cases(dtype):
+def supported_cases(
+    implementation: Implementation, dtype: str, more: Iterable[CheckCase] = ()
+) -> Iterator[tuple[CheckCase, Inputs]]:
+    """The cases of every feature that are claimed on a GPU, forward alone where there are no gradients; then ``more``.
+
+    Of these too only what is claimed is kept.
+    """
+    for each in (*check_cases(dtype), *more):
         if each.case.gradients and not implementation.has_gradients(GPU):
             each = replace(each, case=replace(each.case, phase="forward"))  # noqa: PLW2901
         inputs = inputs_of(each.case)

@@ -39,6 +39,8 @@ def mosaic_kernels(impl: str, question: PrecheckQuestion, kernels: Sequence[str]
             reply = session.ask("precheck_interpreted", impl=impl, files=files, case=each["case"])
             shown.append({**each, "status": reply.status, "reason": reply.reason, **(reply.value if reply.ok else {})})
     yield from rows_of(impl, shown)
+    if unasked := ", ".join(plan.value["unasked"]):
+        yield PartRow(impl, "numerics", "unknown", unasked, "claimed, and in none of the cases that were interpreted")
 
 
 def rows_of(impl: str, shown: Sequence[dict[str, Any]]) -> Iterator[PartRow]:

@@ -34,7 +34,6 @@ class KernelRow:
     registers: int | None = None
     spill_bytes: int | None = None
     shared_bytes: int | None = None
-    shared_limit_bytes: int | None = None
     tensor_core: bool = False
     instructions: tuple[str, ...] = ()
     occupancy: float | None = None
