@@ -78,10 +78,10 @@ def _most_demanding(implementation: Implementation, dtype: str) -> list[FeatureC
 
 
 def _of_features(
-    implementation: Implementation, dtype: str, asked: Sequence[CheckCase] | None = None
+    implementation: Implementation, dtype: str, of_check: Sequence[CheckCase] | None = None
 ) -> Iterator[FeatureCase]:
-    """The supported small cases of ``attnbench check`` in one dtype, of those that are ``asked`` (else of all)."""
-    for check_case in check_cases(FULL_DTYPE) if asked is None else asked:
+    """The supported small cases of ``attnbench check`` in one dtype, of those of ``of_check`` (else of all)."""
+    for check_case in check_cases(FULL_DTYPE) if of_check is None else of_check:
         each = FeatureCase(check_case.feature, check_case.case.with_problem(dtype=dtype))
         each = _as_claimed(implementation, each)
         if _small(each.case) and _supported(implementation, each.case):
@@ -108,11 +108,11 @@ def interpreted(implementation: Implementation) -> list[FeatureCase]:
         tails += [_plain({**TAIL_HEADS, **sizes}, dtype, "backward", **causal) for sizes in TAILS]
         wanted = [_as_claimed(implementation, each) for each in tails]
         wanted = [each for each in wanted if _supported(implementation, each.case)]
-        asked = list(_of_features(implementation, dtype, check_cases(dtype)))
-        there = {each.feature for each in asked}
+        by_check = list(_of_features(implementation, dtype, check_cases(dtype)))
+        there = {each.feature for each in by_check}
         # The most demanding case of a feature may have more besides it than is claimed: the last that is, then.
         others = {each.feature: each for each in _of_features(implementation, dtype) if each.feature not in there}
-        cases += dict.fromkeys((*wanted, *asked, *others.values()))
+        cases += dict.fromkeys((*wanted, *by_check, *others.values()))
     return cases
 
 
