@@ -78,7 +78,7 @@ def in_rows(x: Any) -> Any:
     return None if x is None else x.contiguous()
 
 
-def strides_of(**tensors: Float[Tensor, "B H T n"]) -> dict[str, int]:
+def strides_of(**tensors: Float[Tensor, "_ _ _ _"]) -> dict[str, int]:
     """The strides of operands, by the names that kernels have for them."""
     named = ((name, zip("bhtd", x.stride(), strict=True)) for name, x in tensors.items())
     return {f"{name}_{axis}": stride for name, of_axes in named for axis, stride in of_axes}

@@ -18,7 +18,6 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from itertools import islice
 from pathlib import Path
 from textwrap import dedent
 from typing import Any
@@ -27,17 +26,21 @@ import pytest
 
 from attnbench.attention.spec import stable_id
 from attnbench.dispatch.blocks import Blocks
-from attnbench.dispatch.folder import read_plan
+from attnbench.dispatch.cluster import tasks
+from attnbench.dispatch.cluster.connection import Certificates, ClusterWords
+from attnbench.dispatch.cluster.messages import BlockTask, WorkerAbout, WorkerAnswer
+from attnbench.dispatch.cluster.start import DispatchWords, front_of
+from attnbench.dispatch.folder import as_text
 from attnbench.dispatch.held import code_digest
 from attnbench.dispatch.layout import WantedPlan, lay_out
 from attnbench.dispatch.listing import in_ranges, listed
 from attnbench.dispatch.merge import merge
-from attnbench.dispatch.records import BlockResult, DispatchBlock
-from attnbench.dispatch.work import cells_of, publish
+from attnbench.dispatch.records import BlockResult, DispatchBlock, HeldVersions
+from attnbench.dispatch.work import cells_of
 from attnbench.interface.running import RunWords
 from attnbench.measure.run import rows
 from attnbench.results.fingerprint import collect_fingerprint, machine_of
-from attnbench.results.schema import Fingerprint, RunInfo, Sample
+from attnbench.results.schema import Fingerprint, Record, RunInfo, Sample
 from attnbench.suite import Cell
 
 STEPS = ("plan", "work", "list", "missing", "merge")
@@ -153,38 +156,118 @@ class Workers:
         )
 
 
-def work(folder: Path, sizes: Sizes) -> str:
-    """Hand the blocks out and take what comes back; the time of the workers themselves does not count.
+@dataclass
+class MadeFuture:
+    """What comes back of one task of a Dask cluster: a text that is made up when it is asked for."""
 
-    The first ``TIMED`` results are synced, and timed; the others do not wait for the disk.
+    key: str
+    text: Callable[[], str]
+    status: str = "finished"
+    heard: Callable[[Any], None] = lambda _: None
+
+    def add_done_callback(self, heard: Callable[[Any], None]) -> None:
+        """Whom to tell."""
+        self.heard = heard
+
+    def done(self) -> bool:
+        """Whether it has come: what workers say of themselves has, at once."""
+        return True
+
+    def result(self, timeout: float | None = None) -> str:
+        """The text."""
+        del timeout
+        return self.text()
+
+    def release(self) -> None:
+        """Nothing is kept."""
+
+
+class MadeClient:
+    """Dask's client as the front uses it, with simulated workers: blocks come back in random order, one at a turn.
+
+    ``spent`` has the time of the front for each block, wall and processor: what it took from one text to the next,
+    without the making up of texts.
     """
-    place = folder / "plan"
-    blocks = Blocks(place, read_plan(place))
-    workers = Workers(place, blocks, sizes)
-    spent: list[float] = []
-    busy = 0.0
-    handed = map(blocks.numbered, range(len(blocks)))
-    at_work = list(islice(handed, sizes.workers))
-    draw = random.Random(1)  # noqa: S311  (no secret)
+
+    status = "running"
+
+    def __init__(self, workers: Workers, held: HeldVersions, sizes: Sizes) -> None:
+        self._workers, self._held, self._sizes = workers, held, sizes
+        self._out: list[MadeFuture] = []
+        self._draw = random.Random(1)  # noqa: S311  (no secret)
+        self._since = time.perf_counter(), time.thread_time()
+        self.spent: list[tuple[float, float]] = []
+
+    def scheduler_info(self, n_workers: int) -> dict[str, Any]:
+        """Every worker, as a scheduler lists them."""
+        del n_workers
+        one = {"nthreads": 1, "resources": {"node": 1.0}}
+        return {
+            "workers": {
+                f"tcp://10.0.0.1:{port}": one | {"id": f"id-{port}"} for port in range(1, self._sizes.workers + 1)
+            }
+        }
+
+    def submit(self, function: Callable[[str], str], text: str, **words: Any) -> MadeFuture:
+        """A task: a worker says what it is, or measures a block."""
+        (address,) = words["workers"]
+        port = int(address.rpartition(":")[2])
+        if function is tasks.about:
+            return MadeFuture(words["key"], lambda: self._answer(self._about(port)))
+        future = MadeFuture(words["key"], lambda: self._measured(text, port))
+        self._out.append(future)
+        return future
+
+    def land(self) -> None:
+        """One of the blocks that are out has come back."""
+        if self._out:
+            place = self._draw.randrange(len(self._out))
+            self._out[place], self._out[-1] = self._out[-1], self._out[place]
+            landed = self._out.pop()
+            landed.heard(landed)
+
+    def _about(self, port: int) -> WorkerAbout:
+        return WorkerAbout(held=self._held, machine=f"{port:012x}", lock="/tmp/lock", memory_bytes=1 << 40)  # noqa: S108
+
+    def _measured(self, text: str, port: int) -> str:
+        now = time.perf_counter(), time.thread_time()
+        self.spent.append((now[0] - self._since[0], now[1] - self._since[1]))
+        block = BlockTask.model_validate_json(text).block
+        answer = self._answer(self._workers.result(block, port))
+        self._since = time.perf_counter(), time.thread_time()
+        return answer
+
+    @staticmethod
+    def _answer(record: Record) -> str:
+        return as_text(WorkerAnswer(exit_code=0, text=as_text(record)))
+
+
+def work(folder: Path, sizes: Sizes) -> str:
+    """Let the front of ``dispatch run`` hand the blocks out and take what comes back.
+
+    Dask itself and the workers are made up, and their time does not count. The first ``TIMED`` results are synced, and
+    timed; the others do not wait for the disk.
+    """
+    listing = listed(folder / "plan")
+    client = MadeClient(Workers(folder / "plan", listing.planned, sizes), listing.plan.held, sizes)
+    cluster = ClusterWords("tcp://10.0.0.1:8786", None, Certificates(), "node")
+    words = DispatchWords(cluster, WantedPlan(RunWords(), folder), resume=folder / "plan")
     with pytest.MonkeyPatch.context() as patch:
-        while at_work:
-            if len(spent) == TIMED:
+
+        def turn(done: int, total: int, said: str) -> None:
+            del total, said
+            if done == TIMED:
                 patch.setattr(os, "fsync", lambda _: None)
-            worker = draw.randrange(len(at_work))
-            block = at_work[worker]
-            result = workers.result(block, worker)
-            begun, used = time.perf_counter(), time.thread_time()
-            publish(place, block, result)
-            following = next(handed, None)
-            spent.append(time.perf_counter() - begun)
-            busy += time.thread_time() - used
-            at_work[worker] = following or at_work[-1]
-            if following is None:
-                at_work.pop()
-    timed = spent[:TIMED]
+            client.land()
+
+        front = front_of(words, client, listing, turn, lambda _: None)
+        front.hand_out()
+    assert (front.done, front.left) == (sizes.blocks, {})
+    timed = [wall for wall, _ in client.spent[1 : TIMED + 1]]
+    busy = [used for _, used in client.spent[1:]]
     return (
         f"front {1e3 * statistics.mean(timed):.2f} ms a block, the slowest {1e3 * max(timed):.0f} ms; "
-        f"{1e3 * busy / sizes.blocks:.2f} ms of processor"
+        f"{1e3 * statistics.mean(busy):.2f} ms of processor"
     )
 
 

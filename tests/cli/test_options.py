@@ -1,4 +1,7 @@
-"""An option is declared once, in ``commands/options.py``, and a command's signature only names it."""
+"""An option is declared once, in ``commands/options.py`` or, of ``dispatch`` alone, in ``commands/blocks/options.py``.
+
+A command's signature only names it.
+"""
 
 from __future__ import annotations
 
@@ -17,17 +20,21 @@ from typer.models import OptionInfo
 import attnbench
 from attnbench.commands import app as cli
 from attnbench.commands import options
+from attnbench.commands.blocks import options as of_blocks
 
 SOURCE = Path(attnbench.__file__).parent
-HOME = Path("commands/options.py")
+HOMES = (Path("commands/options.py"), Path("commands/blocks/options.py"))
+DECLARED = vars(options) | vars(of_blocks)
 
 
 def declarations_elsewhere(source: Path) -> list[str]:
-    """Where a ``typer.Option`` is made, or brought in, outside the one file."""
+    """Where a ``typer.Option`` is made, or brought in, outside the files for them."""
     found = []
     for path in sorted(source.rglob("*.py")):
         where = path.relative_to(source)
-        if where != HOME and any(_declares(node) for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))):
+        if where not in HOMES and any(
+            _declares(node) for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        ):
             found.append(str(where))
     return found
 
@@ -78,7 +85,7 @@ def _options(hint: Any) -> list[OptionInfo]:
     return [one for one in get_args(hint)[1:] if isinstance(one, OptionInfo)]
 
 
-def test_every_option_is_declared_in_one_file() -> None:
+def test_every_option_is_declared_in_the_files_for_them() -> None:
     assert declarations_elsewhere(SOURCE) == []
 
 
@@ -94,18 +101,18 @@ def test_a_planted_declaration_would_be_seen(text: str, tmp_path: Path) -> None:
 
 
 def test_no_option_is_declared_twice() -> None:
-    assert said_twice(vars(options)) == []
+    assert said_twice(DECLARED) == []
 
 
 def test_a_planted_second_declaration_would_be_seen() -> None:
     again = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
-    assert said_twice({**vars(options), "JsonAgain": again}) == [
+    assert said_twice({**DECLARED, "JsonAgain": again}) == [
         (("--json",), "One JSON document on standard output.", None)
     ]
 
 
 def test_commands_name_the_declared_options_and_leave_none_out() -> None:
-    known = declared(vars(options))
+    known = declared(DECLARED)
     named = {id(one) for function in functions() for one in used(function)}
     assert len(named) > len(cli.FILES)
     assert named == known.keys()
@@ -115,7 +122,7 @@ def test_an_option_of_a_command_s_own_would_be_seen() -> None:
     def command(*, as_json: Annotated[bool, typer.Option("--json")] = False) -> None:
         del as_json
 
-    assert {id(one) for one in used(command)} - declared(vars(options)).keys()
+    assert {id(one) for one in used(command)} - declared(DECLARED).keys()
 
 
 def test_no_command_has_two_options_of_one_name() -> None:

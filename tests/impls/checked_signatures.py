@@ -10,6 +10,11 @@ import ast
 import builtins
 import inspect
 import sys
+from collections.abc import Sequence
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import jaxtyping
@@ -17,15 +22,30 @@ import jaxtyping
 ROOMS = ["attnbench.attention", "attnbench.backends", "attnbench.impls"]
 
 
+class KernelFinder(MetaPathFinder):
+    """Finds modules with kernels in Triton, and no others."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """The plain module, if it has a kernel."""
+        spec = PathFinder.find_spec(fullname, path, target) if fullname.startswith("attnbench.impls.") else None
+        if spec is None or spec.origin is None or not spec.origin.endswith(".py"):
+            return None
+        return spec if "\n@triton.jit\n" in Path(spec.origin).read_text("utf-8") else None
+
+
 def hooked(*others: str) -> Any:
     """Within it modules of these rooms, and others by name, are imported with checks around their functions.
 
     Annotations are read as a function is made. The names of jaxtyping, which modules import for type checkers alone,
-    must be there by then.
+    must be there by then. Modules of Triton's kernels are imported as they are: Triton compiles what stands in them.
     """
     for name in ("Bool", "Float", "Int", "Shaped"):
         setattr(builtins, name, getattr(jaxtyping, name))
-    return jaxtyping.install_import_hook([*ROOMS, *others], "beartype.beartype")
+    manager = jaxtyping.install_import_hook([*ROOMS, *others], "beartype.beartype")
+    sys.meta_path.insert(0, KernelFinder())
+    return manager
 
 
 def complete() -> None:

@@ -20,6 +20,7 @@ from attnbench.measure.audits.judging import Judging
 from attnbench.measure.bench import Bench
 from attnbench.measure.general import General
 from attnbench.measure.worker import attempt, operations
+from attnbench.precheck.operations import precheck_operations
 from attnbench.workers.process import Setting, WorkerProcess
 from attnbench.workers.protocol import Reply, Request
 
@@ -43,6 +44,10 @@ PLANNED = {"check_plan", "check_sweep", "check_boundaries", "capabilities"}
 CHECKED = {"check", "check_random", "check_case", "random_case", "examine", "answer_case"}
 DECLARED = {"declare"}
 ANCHORED = {"anchor_prepare", "anchor_burst"}
+PRECHECKED = {
+    *("precheck_machine", "precheck_cases", "precheck_case", "precheck_offsets"),
+    *("precheck_lowered", "precheck_interpretable", "precheck_interpreted"),
+}
 PROBED = {"semantics_plan", "semantics", "onnx_plan", "check_onnx"}
 
 
@@ -57,8 +62,9 @@ def test_every_part_has_its_own_operations_and_the_worker_has_them_all() -> None
         conformance_operations(lambda: general.backend),
         Judging().operations(),
         Anchoring().operations(),
+        precheck_operations(lambda: general.backend),
     ]
-    every = [GENERAL, TIMED, PLANNED, CHECKED, DECLARED, PROBED, JUDGED, ANCHORED]
+    every = [GENERAL, TIMED, PLANNED, CHECKED, DECLARED, PROBED, JUDGED, ANCHORED, PRECHECKED]
     assert [set(part) for part in parts] == every
     assert set(operations()) == set().union(*every)
     assert len(operations()) == sum(map(len, parts))

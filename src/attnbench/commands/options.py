@@ -287,7 +287,7 @@ VerdictsJunit = Annotated[Path | None, typer.Option("--junit", metavar="FILE", h
 VerdictsMarkdown = Annotated[Path | None, typer.Option("--markdown", metavar="FILE", help="The verdicts as Markdown.")]
 Roofline = Annotated[
     str | None,
-    typer.Option(metavar="GPU", help="Times that A100, H100, H200 or B200 leaves suite gpu."),
+    typer.Option("--roofline", metavar="GPU", help="Times that A100, H100, H200 or B200 leaves suite gpu."),
 ]
 PrecheckPage = Annotated[Path | None, typer.Option("-o", "--out", metavar="PAGE", help="The same as a page of HTML.")]
 SemanticsPage = Annotated[bool, typer.Option("--markdown", help="A page such as docs/semantics.md.")]

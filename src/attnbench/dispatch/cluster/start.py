@@ -90,7 +90,7 @@ def dispatch(words: DispatchWords, progress: Progress, note: Callable[[str], Non
     with connected(words.cluster, note) as client:
         listing = _listing(words, note)
         try:
-            front = _front(words, client, listing, progress, note)
+            front = front_of(words, client, listing, progress, note)
         except BaseException:
             if words.resume is None:
                 _unmake(words, listing.folder, stays=stays)
@@ -166,7 +166,7 @@ def _unmake(words: DispatchWords, folder: Path, *, stays: bool) -> None:
             folder.parent.rmdir()
 
 
-def _front(
+def front_of(
     words: DispatchWords, client: Any, listing: Listing, progress: Progress, note: Callable[[str], None]
 ) -> Front:
     """All that there is before the first block is given out. Raises ``UsageError`` for what nobody can measure."""
