@@ -254,7 +254,7 @@ def work(folder: Path, sizes: Sizes) -> str:
     words = DispatchWords(cluster, WantedPlan(RunWords(), folder), resume=folder / "plan")
     with pytest.MonkeyPatch.context() as patch:
 
-        def turn(done: int, total: int, said: str) -> None:
+        def turn(done: float, total: int, said: str) -> None:
             del total, said
             if done == TIMED:
                 patch.setattr(os, "fsync", lambda _: None)
