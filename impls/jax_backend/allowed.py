@@ -48,6 +48,22 @@ def allowed_keys(call: Call) -> Bool[Array, "#B #Hq Tq S"] | None:
     return jnp.broadcast_to(allowed, (*lead, sizes.Tq, sizes.S))
 
 
+def allowed_pairs(p: Int[Array, "rows keys"], j: Int[Array, "rows keys"], call: Call) -> Bool[Array, "rows keys"]:
+    """The same for a tile of a Pallas kernel, by causality and window: queries stand at ``p``, keys at ``j``.
+
+    None of the keys that fill the last tile is allowed.
+    """
+    left, right = call.spec.window or (None, None)
+    allowed = j < call.sizes.S
+    if call.spec.causal:
+        allowed &= j <= p
+    if left is not None:
+        allowed &= j >= p - left
+    if right is not None:
+        allowed &= j <= p + right
+    return allowed
+
+
 def sees_the_end(call: Call) -> bool:
     """Whether even the first query stands at or behind the last key, as in decoding: then causal excludes nothing."""
     return isinstance(call.offset, int) and call.offset >= call.sizes.S - 1

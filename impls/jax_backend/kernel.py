@@ -20,9 +20,10 @@ from jax.experimental import pallas as pl
 from jax.experimental.pallas import triton
 
 from attnbench.api import AttentionOutput, Capabilities, Limit, Precision, implementation
+from attnbench.impls.jax_backend.allowed import allowed_pairs
 
 if TYPE_CHECKING:
-    from jaxtyping import Bool, Float, Shaped
+    from jaxtyping import Float, Shaped
 
     from attnbench.api import Call
 
@@ -134,7 +135,7 @@ def kernel(q_ref: Any, k_ref: Any, v_ref: Any, output_ref: Any, lse_ref: Any, *,
         s = product(q, k_ref[at, :].astype(jnp.float32).T) * call.scale
         if call.spec.softcap is not None:
             s = call.spec.softcap * jnp.tanh(s / call.spec.softcap)
-        allowed = allowed_pairs(i, number * keys + j, call)
+        allowed = allowed_pairs(i + call.offset, number * keys + j, call)
         s = jnp.where(allowed, s, LOWEST)
         now = jnp.maximum(largest, s.max(1))
         terms = jnp.where(allowed, jnp.exp(s - now[:, None]), 0.0)
@@ -161,17 +162,3 @@ def blocks_reached(end: Array, blocks: int, call: Call, keys: int) -> Array | in
     if not call.spec.causal:
         return blocks
     return jnp.clip(lax.div(end + call.offset + keys - 1, keys), 0, blocks)
-
-
-def allowed_pairs(i: Array, j: Array, call: Call) -> Bool[Array, "rows keys"]:
-    """Which keys the queries may attend; none of those that fill the last block."""
-    p = i + call.offset
-    left, right = call.spec.window or (None, None)
-    allowed = j < call.sizes.S
-    if call.spec.causal:
-        allowed &= j <= p
-    if left is not None:
-        allowed &= j >= p - left
-    if right is not None:
-        allowed &= j <= p + right
-    return allowed

@@ -21,11 +21,12 @@ from jax.experimental import pallas as pl
 from jax.experimental.pallas import mosaic_gpu as plgpu
 
 from attnbench.api import AttentionOutput, Capabilities, Limit, Precision, UnsupportedError, implementation
+from attnbench.impls.jax_backend.allowed import allowed_pairs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from jaxtyping import Bool, Float, Int, Shaped
+    from jaxtyping import Float, Shaped
 
     from attnbench.api import Call
 
@@ -276,16 +277,3 @@ def constant(value: float) -> Float[Array, " rows"]:
 def across(x: Float[Array, " rows"], columns: int) -> Float[Array, "rows columns"]:
     """The number of each row in all of its columns."""
     return lax.broadcast_in_dim(x, (ROWS, columns), [0])
-
-
-def allowed_pairs(p: Int[Array, "rows keys"], j: Int[Array, "rows keys"], call: Call) -> Bool[Array, "rows keys"]:
-    """Which keys the queries may attend; none of those that fill the last tile."""
-    left, right = call.spec.window or (None, None)
-    allowed = j < call.sizes.S
-    if call.spec.causal:
-        allowed &= j <= p
-    if left is not None:
-        allowed &= j >= p - left
-    if right is not None:
-        allowed &= j <= p + right
-    return allowed
