@@ -126,7 +126,11 @@ def read_plan(folder: Path) -> DispatchPlan:
 
 def read_result(file: ResultFile, plan: DispatchPlan, block: DispatchBlock) -> BlockResult:
     """What a machine measured of a block. Raises ``ResultsError`` for what is not that."""
-    result = read_record(file.path, BlockResult)
+    return held_to_plan(file, read_record(file.path, BlockResult), plan, block)
+
+
+def held_to_plan(file: ResultFile, result: BlockResult, plan: DispatchPlan, block: DispatchBlock) -> BlockResult:
+    """A result that was read from a file, or would stand in it. Raises ``ResultsError`` for what is not the block's."""
     if result.plan != plan.id:
         damaged(file.path, "it belongs to another plan")
     if (result.block, result.machine) != (file.block, file.machine):

@@ -10,7 +10,6 @@ import base64
 import json
 import queue
 import secrets
-import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -23,7 +22,7 @@ from attnbench.dispatch.cluster.connection import CONNECT_S
 from attnbench.dispatch.cluster.fleet import Fleet
 from attnbench.dispatch.cluster.matching import Hand, LostHand, WaitingBlocks
 from attnbench.dispatch.cluster.messages import BlockTask, WorkerAnswer, decoded
-from attnbench.dispatch.folder import ResultFile, as_text, read_result, result_files, result_path
+from attnbench.dispatch.folder import ResultFile, as_text, from_text, held_to_plan, result_files, result_path
 from attnbench.dispatch.held import differences, versions_in
 from attnbench.dispatch.listing import is_whole
 from attnbench.dispatch.records import BlockResult, DispatchBlock, DispatchPlan
@@ -327,14 +326,13 @@ def checked(text: str, plan: DispatchPlan, block: DispatchBlock, sender: str) ->
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         msg = f"{sender} sent no result"
         raise ResultsError(msg) from error
-    with tempfile.TemporaryDirectory(prefix="attnbench-came-") as place:
-        path = Path(place, f"{block.id}.json")
-        path.write_text(text, encoding="utf-8")
-        try:
-            result = read_result(ResultFile(block.id, machine, path), plan, block)
-        except ResultsError as error:
-            msg = f"what {sender} sent {str(error).removeprefix(f'{path} ')}"
-            raise ResultsError(msg) from error
+    path = Path(f"{block.id}.json")  # it stands in no file yet
+    try:
+        sent = from_text(path, text.encode("utf-8", "surrogatepass"), BlockResult)
+        result = held_to_plan(ResultFile(block.id, machine, path), sent, plan, block)
+    except ResultsError as error:
+        msg = f"what {sender} sent {str(error).removeprefix(f'{path} ')}"
+        raise ResultsError(msg) from error
     if unlike := differences(plan.held, versions_in(result.run.fingerprint, result.code)):
         msg = f"{sender} is not as the plan: {'; '.join(unlike).replace(', here ', ', there ')}"
         raise ResultsError(msg)
