@@ -98,6 +98,20 @@ def check_forward(name: str, spec: AttentionSpec, problem: Problem, outputs: tup
         same(n, array, getattr(expected, n), problem.dtype if n == "output" else wide(problem.dtype))
 
 
+def check_both_ways(name: str, spec: AttentionSpec, problem: Problem) -> None:
+    """Output, lse (in float32) and every gradient agree with the oracle."""
+    case = Case(spec, problem, "backward", ("lse",))
+    d_output, d_lse = draw_cotangents(case)
+    seen = observe(name, spec, draw(spec, problem), d_output, d_lse, ("lse",))
+    expected = reference(seen.q, seen.k, seen.v, seen.call)
+    same("output", seen.outputs["output"], expected.output, problem.dtype)
+    same("lse", seen.outputs["lse"], expected.lse, "float32")
+    gradients = reference_vjp(seen.q, seen.k, seen.v, seen.call, d_output, d_lse)
+    assert set(seen.gradients) == set(gradients)
+    for operand, gradient in seen.gradients.items():
+        same(operand, gradient, gradients[operand], problem.dtype)
+
+
 def same(what: str, array: Array, expected: Array, level: str) -> None:
     """Equal shape, dtype and pattern of NaN and infinities; values within the tolerance."""
     assert array.dtype.name == level, what

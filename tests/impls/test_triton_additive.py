@@ -10,12 +10,10 @@ import pytest
 
 import attnbench as ab
 from attnbench.api.suites import AttentionSpec, Case, Problem, draw, draw_cotangents
-from attnbench.attention.oracle import reference
-from attnbench.attention.oracle_vjp import reference_vjp
 from attnbench.backends.discover import backend
 from attnbench.precheck.triton.interpreted import FORWARD, REVERSED, in_order, watch
 from attnbench.precheck.triton.regions import Regions
-from tests.impls.against_oracle import observe, same
+from tests.impls.against_oracle import check_both_ways, observe
 
 if (why := backend("triton").why_missing()) is not None:
     pytest.skip(why, allow_module_level=True)
@@ -44,16 +42,7 @@ def _small_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(("spec", "problem"), CASES.values(), ids=CASES)
 def test_it_agrees_with_the_oracle_both_ways(spec: AttentionSpec, problem: Problem) -> None:
-    case = Case(spec, problem, "backward", ("lse",))
-    d_output, d_lse = draw_cotangents(case)
-    seen = observe("triton/additive", spec, draw(spec, problem), d_output, d_lse, ("lse",))
-    expected = reference(seen.q, seen.k, seen.v, seen.call)
-    same("output", seen.outputs["output"], expected.output, problem.dtype)
-    same("lse", seen.outputs["lse"], expected.lse, "float32")
-    gradients = reference_vjp(seen.q, seen.k, seen.v, seen.call, d_output, d_lse)
-    assert set(seen.gradients) == set(gradients)
-    for name, gradient in seen.gradients.items():
-        same(name, gradient, gradients[name], problem.dtype)
+    check_both_ways("triton/additive", spec, problem)
 
 
 def test_two_runs_give_the_same_bits() -> None:

@@ -9,13 +9,11 @@ import numpy as np
 import pytest
 
 import attnbench as ab
-from attnbench.api.suites import AttentionSpec, Case, Problem, draw, draw_cotangents
-from attnbench.attention.oracle import reference
-from attnbench.attention.oracle_vjp import reference_vjp
+from attnbench.api.suites import AttentionSpec, Problem
 from attnbench.backends.discover import backend
 from attnbench.precheck.triton.interpreted import FORWARD, REVERSED, in_order, watch
 from attnbench.precheck.triton.regions import Regions
-from tests.impls.against_oracle import check_forward, fresh_process, observe, same
+from tests.impls.against_oracle import check_both_ways, check_forward, fresh_process
 
 if (why := backend("triton").why_missing()) is not None:
     pytest.skip(why, allow_module_level=True)
@@ -47,16 +45,7 @@ def _small_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(("spec", "problem"), GRADIENTS.values(), ids=GRADIENTS)
 def test_flash_agrees_with_the_oracle_both_ways(spec: AttentionSpec, problem: Problem) -> None:
-    case = Case(spec, problem, "backward", ("lse",))
-    d_output, d_lse = draw_cotangents(case)
-    seen = observe("triton/flash", spec, draw(spec, problem), d_output, d_lse, ("lse",))
-    expected = reference(seen.q, seen.k, seen.v, seen.call)
-    same("output", seen.outputs["output"], expected.output, problem.dtype)
-    same("lse", seen.outputs["lse"], expected.lse, "float32")
-    gradients = reference_vjp(seen.q, seen.k, seen.v, seen.call, d_output, d_lse)
-    assert set(seen.gradients) == set(gradients)
-    for name, gradient in seen.gradients.items():
-        same(name, gradient, gradients[name], problem.dtype)
+    check_both_ways("triton/flash", spec, problem)
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 1, 50), (1, 2, 35, 1), (1, 1, 1, 1), (2, 1, 35, 50)])
