@@ -13,11 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from attnbench.api.suites import AttentionSpec, Case, Problem
+from attnbench.dispatch import layout
 from attnbench.dispatch.blocks import Blocks, read_block, read_order
 from attnbench.dispatch.folder import read_plan
 from attnbench.dispatch.listing import in_arrays, in_ranges
 from attnbench.dispatch.needs import laid_out
-from attnbench.errors import EXIT_USAGE
+from attnbench.errors import EXIT_USAGE, ResultsError
 from attnbench.measure.run.plan import make_plan
 from attnbench.suite import Cell
 from tests.program import Cli
@@ -275,3 +276,21 @@ def test_an_order_that_does_not_fit_is_refused(column: str, cli: Cli, unmeasured
     (unmeasured / "order.json").write_text(json.dumps(order))
     done = cli("dispatch", "list", unmeasured)
     assert (done.code, "order.json is damaged" in done.err) == (EXIT_USAGE, True)
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_what_fails_half_way_leaves_nothing_in_the_way(
+    there: bool, small_plan: Callable[..., Path], tmp_path: Path
+) -> None:
+    def full(*_: object) -> None:
+        (tmp_path / "plan" / "blocks.jsonl").write_text("{")
+        raise ResultsError("no space left on the disk")
+
+    if there:
+        (tmp_path / "plan").mkdir()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(layout, "write_blocks", full)
+        with pytest.raises(ResultsError, match="no space left"):
+            small_plan()
+    assert (tmp_path / "plan").exists() == there
+    assert read_plan(small_plan()).blocks == 1

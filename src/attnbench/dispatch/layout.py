@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import secrets
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from attnbench.dispatch.blocks import write_blocks
+from attnbench.dispatch.blocks import BLOCKS, ORDER, write_blocks
 from attnbench.dispatch.folder import FILES, PLAN, RESULTS, as_text, write_synced
 from attnbench.dispatch.held import held_to, versions_here
 from attnbench.dispatch.needs import LaidOut, kind_of, labels, laid_out
@@ -57,7 +58,10 @@ class LaidOutPlan:
 
 
 def lay_out(wanted: WantedPlan, note: Said) -> LaidOutPlan:
-    """Write the folder of a plan. Raises ``UsageError`` and its kin before anything is written."""
+    """Write the folder of a plan. Raises ``UsageError`` and its kin before anything is written.
+
+    Where writing fails half-way, as on a full disk, what was written goes again.
+    """
     by_device = labels(wanted.labels, of_devices=True)
     held = held_to(versions_here(), wanted.hold)
     if wanted.seed is not None and wanted.seed < 0:
@@ -93,7 +97,12 @@ def lay_out(wanted: WantedPlan, note: Said) -> LaidOutPlan:
         blocks=len(blocks),
         cells=len(planned.cells),
     )
-    _write(wanted.out, plan, blocks)
+    was_there = wanted.out.is_dir()
+    try:
+        _write(wanted.out, plan, blocks)
+    except BaseException:
+        unmake(wanted.out, stays=was_there)
+        raise
     return LaidOutPlan(plan, _kinds(blocks))
 
 
@@ -147,6 +156,17 @@ def _write(folder: Path, plan: DispatchPlan, blocks: Sequence[LaidOut]) -> None:
     planned = sorted(range(len(blocks)), key=lambda number: blocks[number].place)
     write_blocks(folder, plan, (_block(plan, number, block) for number, block in enumerate(blocks)), planned)
     write_synced(folder / PLAN, as_text(plan))
+
+
+def unmake(folder: Path, *, stays: bool) -> None:
+    """Remove what a plan wrote; its folder ``stays`` if it was there before."""
+    if not stays:
+        shutil.rmtree(folder, ignore_errors=True)
+        return
+    for name in (RESULTS, FILES):
+        shutil.rmtree(folder / name, ignore_errors=True)
+    for name in (PLAN, ORDER, BLOCKS):
+        (folder / name).unlink(missing_ok=True)
 
 
 def _block(plan: DispatchPlan, number: int, block: LaidOut) -> DispatchBlock:

@@ -83,3 +83,24 @@ def test_many_blocks_and_workers_take_little_time() -> None:
     taken = [blocks.take(hands[number % 1000], hands) for number in range(20_000)]
     assert sorted(number for number in taken if number is not None) == list(range(20_000))
     assert (time.process_time() - began) / 20_000 < 0.005
+
+
+def test_workers_with_little_memory_pass_over_large_blocks_at_once() -> None:
+    sizes = [16 * GIB, 17 * GIB, 18 * GIB, None]
+    blocks = waiting(*(needs(memory_bytes=sizes[number % 3]) for number in range(20_000)), needs())
+    hands = [hand(f"w{number}") for number in range(500)]
+    began = time.process_time()
+    assert blocks.take(hands[0], hands) == 20_000
+    assert [blocks.take(each, hands) for each in hands] == [None] * 500
+    assert blocks.stranded(hands) == list(range(20_000))
+    assert time.process_time() - began < 1
+
+
+def test_a_block_that_comes_back_keeps_its_place_among_all_sizes() -> None:
+    blocks = waiting(*(needs(memory_bytes=(1 + number % 2) * GIB) for number in range(6)))
+    worker = hand("w")
+    assert [blocks.take(worker, [worker]) for _ in range(3)] == [0, 1, 2]
+    blocks.put_back(2)
+    blocks.put_back(0)
+    assert (list(blocks), blocks.needs(0).memory_bytes) == ([0, 2, 3, 4, 5], GIB)
+    assert [blocks.take(worker, [worker]) for _ in range(6)] == [0, 2, 3, 4, 5, None]

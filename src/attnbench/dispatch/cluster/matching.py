@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import heapq
+from bisect import insort
 from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import repeat
 
 from attnbench.dispatch.cluster.messages import WorkerAbout
 from attnbench.dispatch.needs import kind_of
@@ -55,12 +58,20 @@ def lacks(needs: BlockNeeds, about: WorkerAbout) -> list[str]:
 
 @dataclass
 class WaitingKind:
-    """Blocks that need the same, memory aside, in the order of their numbers; ``able`` says by a worker's id."""
+    """Blocks that need the same, memory aside.
+
+    ``numbers`` has them by the memory that they need, in order: there are few sizes and many blocks, so that a worker
+    with little memory passes over all that are too large for it at once. ``able`` says by a worker's id who has the
+    rest of what they need.
+    """
 
     name: str
     needs: BlockNeeds
-    numbers: deque[int] = field(default_factory=deque)
+    numbers: dict[int, deque[int]] = field(default_factory=dict)
     able: dict[str, bool] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return sum(map(len, self.numbers.values()))
 
     def can(self, hand: Hand) -> bool:
         """Whether a worker has what all of these need."""
@@ -68,6 +79,15 @@ class WaitingKind:
         if known is None:
             known = self.able[hand.id] = not lacks(self.needs, hand.about)
         return known
+
+    def fitting(self, hand: Hand) -> Iterator[tuple[int, int]]:
+        """The blocks that a worker has enough memory for, in order: the number, and the memory that it needs."""
+        fit = [zip(numbers, repeat(needed)) for needed, numbers in self.numbers.items() if _has(hand, needed)]
+        return heapq.merge(*fit)
+
+
+def _has(hand: Hand, memory: int) -> bool:
+    return hand.about.memory_bytes is None or memory <= hand.about.memory_bytes
 
 
 class WaitingBlocks:
@@ -79,43 +99,46 @@ class WaitingBlocks:
 
     def __init__(self) -> None:
         self._kinds: dict[tuple[object, ...], WaitingKind] = {}
-        self._memory: dict[int, int | None] = {}
-        self._kind_of: dict[int, WaitingKind] = {}
+        self._of: dict[int, tuple[WaitingKind, int | None]] = {}  # and the memory that it needs, where that is known
         self.refused: dict[int, dict[Slot, str]] = {}
         self.lost: dict[int, list[LostHand]] = {}
 
     def __len__(self) -> int:
-        return sum(len(kind.numbers) for kind in self._kinds.values())
+        return sum(map(len, self._kinds.values()))
 
     def __iter__(self) -> Iterator[int]:
-        return iter(sorted(number for kind in self._kinds.values() for number in kind.numbers))
+        return iter(sorted(number for numbers in self._queues() for number in numbers))
+
+    def _queues(self) -> Iterator[deque[int]]:
+        return (numbers for kind in self._kinds.values() for numbers in kind.numbers.values())
 
     def add(self, number: int, needs: BlockNeeds) -> None:
-        """A block that waits; numbers come in order."""
+        """A block that waits."""
         key = (needs.device, needs.threads, needs.packages, *sorted(needs.labels.items()))
         bare = needs.model_copy(update={"memory_bytes": None})
         kind = self._kinds.setdefault(key, WaitingKind(kind_of(needs), bare))
-        self._memory[number] = needs.memory_bytes
-        self._kind_of[number] = kind
-        kind.numbers.append(number)
+        self._of[number] = kind, needs.memory_bytes
+        self.put_back(number)
 
     def put_back(self, number: int) -> None:
-        """A block that was given out waits again, before the others of its kind."""
-        self._kind_of[number].numbers.appendleft(number)
+        """A block that was given out waits again, in its old place."""
+        kind, memory = self._of[number]
+        insort(kind.numbers.setdefault(memory or 0, deque()), number)
 
     def needs(self, number: int) -> BlockNeeds:
         """What a block needs."""
-        return self._kind_of[number].needs.model_copy(update={"memory_bytes": self._memory[number]})
+        kind, memory = self._of[number]
+        return kind.needs.model_copy(update={"memory_bytes": memory})
 
     def take(self, hand: Hand, others: Collection[Hand]) -> int | None:
         """The next block for a worker, which waits no longer; of kinds that fewer workers can measure first."""
-        able = [kind for kind in self._kinds.values() if kind.numbers and kind.can(hand)]
+        able = [kind for kind in self._kinds.values() if len(kind) and kind.can(hand)]
         if len(able) > 1:
             able.sort(key=lambda kind: sum(kind.can(other) for other in others))
         for kind in able:
-            for place, number in enumerate(kind.numbers):
+            for number, memory in kind.fitting(hand):
                 if self.may_have(number, hand, others):
-                    del kind.numbers[place]
+                    kind.numbers[memory].remove(number)
                     return number
         return None
 
@@ -130,10 +153,8 @@ class WaitingBlocks:
 
     def _can(self, number: int, hand: Hand) -> bool:
         """Whether a worker has what a block needs, and its machine has not refused it."""
-        needed, there = self._memory[number], hand.about.memory_bytes
-        if needed is not None and there is not None and needed > there:
-            return False
-        return self._kind_of[number].can(hand) and hand.slot not in self.refused.get(number, {})
+        kind, memory = self._of[number]
+        return _has(hand, memory or 0) and kind.can(hand) and hand.slot not in self.refused.get(number, {})
 
     def _near(self, number: int, hand: Hand) -> int:
         """2 for a worker that was lost over a block, 1 for one on the same machine, 0 for others."""
@@ -141,18 +162,31 @@ class WaitingBlocks:
         return max(2 * any(hand.id == gone.id for gone in lost), any(hand.slot == gone.slot for gone in lost))
 
     def stranded(self, hands: Collection[Hand]) -> list[int]:
-        """The blocks that wait and that none of these workers may have."""
-        return [number for number in self if not any(self.may_have(number, hand, hands) for hand in hands)]
+        """The blocks that wait and that none of these workers may have, in order."""
+        stranded: list[int] = []
+        for kind in self._kinds.values():
+            able = [hand for hand in hands if kind.can(hand)]
+            for memory, numbers in kind.numbers.items():
+                fit = any(_has(hand, memory) for hand in able)
+                stranded += [number for number in numbers if not (fit and self._has_a_taker(number, hands))]
+        return sorted(stranded)
+
+    def _has_a_taker(self, number: int, hands: Collection[Hand]) -> bool:
+        """Whether somebody may have a block that somebody has enough for."""
+        if number not in self.refused and number not in self.lost:
+            return True
+        return any(self.may_have(number, hand, hands) for hand in hands)
 
     def drop(self, numbers: Iterable[int]) -> None:
         """Wait no longer for a machine for these."""
         gone = set(numbers)
         for kind in self._kinds.values():
-            kind.numbers = deque(number for number in kind.numbers if number not in gone)
+            left = {need: deque(number for number in many if number not in gone) for need, many in kind.numbers.items()}
+            kind.numbers = left
 
     def by_kind(self, numbers: Sequence[int]) -> dict[str, list[int]]:
         """Blocks by what they need, in words."""
         kinds: dict[str, list[int]] = {}
         for number in numbers:
-            kinds.setdefault(self._kind_of[number].name, []).append(number)
+            kinds.setdefault(self._of[number][0].name, []).append(number)
         return kinds

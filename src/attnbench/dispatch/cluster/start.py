@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import shutil
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -12,14 +11,12 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from attnbench.dispatch.blocks import BLOCKS, ORDER
 from attnbench.dispatch.cluster.connection import COMMAND, ClusterWords, connected
 from attnbench.dispatch.cluster.fleet import Fleet
 from attnbench.dispatch.cluster.front import Carried, Front
 from attnbench.dispatch.cluster.matching import WaitingBlocks, lacks
 from attnbench.dispatch.cluster.messages import AskedOfWorker
-from attnbench.dispatch.folder import FILES, PLAN, RESULTS
-from attnbench.dispatch.layout import WantedPlan, lay_out
+from attnbench.dispatch.layout import WantedPlan, lay_out, unmake
 from attnbench.dispatch.listing import Listing, in_ranges, listed
 from attnbench.dispatch.merge import Merged, merge
 from attnbench.dispatch.records import DispatchPlan
@@ -154,14 +151,8 @@ def _listing(words: DispatchWords, note: Callable[[str], None]) -> Listing:
 
 def _unmake(words: DispatchWords, folder: Path, *, stays: bool) -> None:
     """Remove a plan that was made just now, before anything was measured; its folder ``stays`` if it was there."""
-    if stays:
-        for name in (RESULTS, FILES):
-            shutil.rmtree(folder / name, ignore_errors=True)
-        for name in (PLAN, ORDER, BLOCKS):
-            (folder / name).unlink(missing_ok=True)
-        return
-    shutil.rmtree(folder, ignore_errors=True)
-    if words.plan is None:
+    unmake(folder, stays=stays)
+    if words.plan is None and not stays:
         with suppress(OSError):  # it has the plans of others
             folder.parent.rmdir()
 
