@@ -5,6 +5,10 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from hypothesis import given
+from hypothesis import strategies as st
+
+from attnbench.dispatch.cluster.fitting import FittingNumbers
 from attnbench.dispatch.cluster.matching import Hand, LostHand, WaitingBlocks, lacks
 from attnbench.dispatch.cluster.messages import WorkerAbout
 from attnbench.dispatch.records import BlockNeeds, HeldVersions
@@ -86,8 +90,7 @@ def test_many_blocks_and_workers_take_little_time() -> None:
 
 
 def test_workers_with_little_memory_pass_over_large_blocks_at_once() -> None:
-    sizes = [16 * GIB, 17 * GIB, 18 * GIB, None]
-    blocks = waiting(*(needs(memory_bytes=sizes[number % 3]) for number in range(20_000)), needs())
+    blocks = waiting(*(needs(memory_bytes=16 * GIB + number) for number in range(20_000)), needs())
     hands = [hand(f"w{number}") for number in range(500)]
     began = time.process_time()
     assert blocks.take(hands[0], hands) == 20_000
@@ -104,3 +107,23 @@ def test_a_block_that_comes_back_keeps_its_place_among_all_sizes() -> None:
     blocks.put_back(0)
     assert (list(blocks), blocks.needs(0).memory_bytes) == ([0, 2, 3, 4, 5], GIB)
     assert [blocks.take(worker, [worker]) for _ in range(6)] == [0, 2, 3, 4, 5, None]
+
+
+@given(
+    st.lists(st.integers(0, 5), min_size=1, max_size=40),
+    st.lists(st.tuples(st.booleans(), st.integers(0, 39), st.integers(0, 6)), max_size=60),
+)
+def test_the_first_that_fits_is_the_one_that_a_plain_search_has(sizes: list[int], steps: Any) -> None:
+    numbers, plain = FittingNumbers(), dict(enumerate(sizes))
+    for number, memory in plain.items():
+        numbers.add(number, memory)
+    for back, number, memory in steps:
+        if back and number < len(sizes):
+            numbers.put_back(number)
+            plain[number] = sizes[number]
+        fit = sorted(number for number, needed in plain.items() if needed <= memory)
+        assert list(numbers.fitting(memory)) == fit
+        if fit:
+            numbers.take(fit[0])
+            del plain[fit[0]]
+        assert (len(numbers), dict(numbers)) == (len(plain), plain)

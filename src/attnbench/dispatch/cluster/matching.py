@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import heapq
-from bisect import insort
-from collections import deque
+import sys
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import repeat
 
+from attnbench.dispatch.cluster.fitting import FittingNumbers
 from attnbench.dispatch.cluster.messages import WorkerAbout
 from attnbench.dispatch.needs import kind_of
 from attnbench.dispatch.records import BlockNeeds
@@ -58,20 +56,12 @@ def lacks(needs: BlockNeeds, about: WorkerAbout) -> list[str]:
 
 @dataclass
 class WaitingKind:
-    """Blocks that need the same, memory aside.
-
-    ``numbers`` has them by the memory that they need, in order: there are few sizes and many blocks, so that a worker
-    with little memory passes over all that are too large for it at once. ``able`` says by a worker's id who has the
-    rest of what they need.
-    """
+    """Blocks that need the same, memory aside; ``able`` says by a worker's id who has the rest of what they need."""
 
     name: str
     needs: BlockNeeds
-    numbers: dict[int, deque[int]] = field(default_factory=dict)
+    numbers: FittingNumbers = field(default_factory=FittingNumbers)
     able: dict[str, bool] = field(default_factory=dict)
-
-    def __len__(self) -> int:
-        return sum(map(len, self.numbers.values()))
 
     def can(self, hand: Hand) -> bool:
         """Whether a worker has what all of these need."""
@@ -80,14 +70,10 @@ class WaitingKind:
             known = self.able[hand.id] = not lacks(self.needs, hand.about)
         return known
 
-    def fitting(self, hand: Hand) -> Iterator[tuple[int, int]]:
-        """The blocks that a worker has enough memory for, in order: the number, and the memory that it needs."""
-        fit = [zip(numbers, repeat(needed)) for needed, numbers in self.numbers.items() if _has(hand, needed)]
-        return heapq.merge(*fit)
 
-
-def _has(hand: Hand, memory: int) -> bool:
-    return hand.about.memory_bytes is None or memory <= hand.about.memory_bytes
+def memory_of(hand: Hand) -> int:
+    """The memory of a worker; where it is not known it is enough for all."""
+    return sys.maxsize if hand.about.memory_bytes is None else hand.about.memory_bytes
 
 
 class WaitingBlocks:
@@ -104,13 +90,10 @@ class WaitingBlocks:
         self.lost: dict[int, list[LostHand]] = {}
 
     def __len__(self) -> int:
-        return sum(map(len, self._kinds.values()))
+        return sum(len(kind.numbers) for kind in self._kinds.values())
 
     def __iter__(self) -> Iterator[int]:
-        return iter(sorted(number for numbers in self._queues() for number in numbers))
-
-    def _queues(self) -> Iterator[deque[int]]:
-        return (numbers for kind in self._kinds.values() for numbers in kind.numbers.values())
+        return iter(sorted(number for kind in self._kinds.values() for number, _ in kind.numbers))
 
     def add(self, number: int, needs: BlockNeeds) -> None:
         """A block that waits."""
@@ -118,12 +101,11 @@ class WaitingBlocks:
         bare = needs.model_copy(update={"memory_bytes": None})
         kind = self._kinds.setdefault(key, WaitingKind(kind_of(needs), bare))
         self._of[number] = kind, needs.memory_bytes
-        self.put_back(number)
+        kind.numbers.add(number, needs.memory_bytes or 0)
 
     def put_back(self, number: int) -> None:
         """A block that was given out waits again, in its old place."""
-        kind, memory = self._of[number]
-        insort(kind.numbers.setdefault(memory or 0, deque()), number)
+        self._of[number][0].numbers.put_back(number)
 
     def needs(self, number: int) -> BlockNeeds:
         """What a block needs."""
@@ -132,13 +114,13 @@ class WaitingBlocks:
 
     def take(self, hand: Hand, others: Collection[Hand]) -> int | None:
         """The next block for a worker, which waits no longer; of kinds that fewer workers can measure first."""
-        able = [kind for kind in self._kinds.values() if len(kind) and kind.can(hand)]
+        able = [kind for kind in self._kinds.values() if len(kind.numbers) and kind.can(hand)]
         if len(able) > 1:
             able.sort(key=lambda kind: sum(kind.can(other) for other in others))
         for kind in able:
-            for number, memory in kind.fitting(hand):
+            for number in kind.numbers.fitting(memory_of(hand)):
                 if self.may_have(number, hand, others):
-                    kind.numbers[memory].remove(number)
+                    kind.numbers.take(number)
                     return number
         return None
 
@@ -154,7 +136,8 @@ class WaitingBlocks:
     def _can(self, number: int, hand: Hand) -> bool:
         """Whether a worker has what a block needs, and its machine has not refused it."""
         kind, memory = self._of[number]
-        return _has(hand, memory or 0) and kind.can(hand) and hand.slot not in self.refused.get(number, {})
+        enough = (memory or 0) <= memory_of(hand)
+        return enough and kind.can(hand) and hand.slot not in self.refused.get(number, {})
 
     def _near(self, number: int, hand: Hand) -> int:
         """2 for a worker that was lost over a block, 1 for one on the same machine, 0 for others."""
@@ -165,10 +148,10 @@ class WaitingBlocks:
         """The blocks that wait and that none of these workers may have, in order."""
         stranded: list[int] = []
         for kind in self._kinds.values():
-            able = [hand for hand in hands if kind.can(hand)]
-            for memory, numbers in kind.numbers.items():
-                fit = any(_has(hand, memory) for hand in able)
-                stranded += [number for number in numbers if not (fit and self._has_a_taker(number, hands))]
+            most = max((memory_of(hand) for hand in hands if kind.can(hand)), default=-1)
+            for number, memory in kind.numbers:
+                if memory > most or not self._has_a_taker(number, hands):
+                    stranded.append(number)
         return sorted(stranded)
 
     def _has_a_taker(self, number: int, hands: Collection[Hand]) -> bool:
@@ -179,10 +162,8 @@ class WaitingBlocks:
 
     def drop(self, numbers: Iterable[int]) -> None:
         """Wait no longer for a machine for these."""
-        gone = set(numbers)
-        for kind in self._kinds.values():
-            left = {need: deque(number for number in many if number not in gone) for need, many in kind.numbers.items()}
-            kind.numbers = left
+        for number in numbers:
+            self._of[number][0].numbers.take(number)
 
     def by_kind(self, numbers: Sequence[int]) -> dict[str, list[int]]:
         """Blocks by what they need, in words."""
