@@ -48,9 +48,11 @@ class Cluster:
         with socket.socket() as asking:
             return asking.connect_ex(("127.0.0.1", self.port)) == 0
 
-    def start_worker(self, name: str, *words: str, resources: str = "node=1", **environment: str) -> None:
-        """A worker without a nanny: what kills it kills it."""
-        given = (*WORKER, "--no-nanny", "--name", name, *words)
+    def start_worker(
+        self, name: str, *words: str, resources: str = "node=1", nanny: bool = False, **environment: str
+    ) -> None:
+        """A worker, without a nanny unless one is wanted: what kills it kills it."""
+        given = (*WORKER, "--nanny" if nanny else "--no-nanny", "--name", name, *words)
         given += ("--resources", resources) if resources else ()
         self.workers[name] = self._start("worker", f"worker-{name}", self.address, *given, **environment)
 

@@ -10,6 +10,7 @@ from textwrap import dedent
 
 import pandas as pd
 import pytest
+from psutil import Process
 
 import attnbench as ab
 from attnbench.dispatch.folder import result_files
@@ -36,6 +37,7 @@ KERNELS = dedent(GOOD) + dedent(
 WORDS = ("smoke", "-a", "T=128,96,64,160,192,224", "-a", "setting=forward", "--timeout", "5", "--impls", "kernels.py")
 IMPLS = ("--impl", "numpy/naive", "--impl", "numpy/good", "--impl", "numpy/crashes", "--impl", "numpy/hangs")
 WORKERS = {"a": "rack=7,disk=fast", "b": "rack=7", "c": "rack=7,exclusive=yes"}
+ELSEWHERE = {"d": "rack=8"}  # no block may go there
 
 
 @pytest.mark.slow
@@ -63,6 +65,7 @@ def test_a_cluster_that_loses_a_worker_and_its_scheduler_measures_what_a_local_r
             sys.stdout.write(said)
             assert broken.returncode == EXIT_INCONCLUSIVE
             assert "worker b was lost; its block" in said
+            assert " by d" not in said
             assert f"dispatch run --resume {tmp_path / 'plan'}" in said
         before = _contents(results.parent)
         assert 3 <= len(before) < 6
@@ -73,6 +76,7 @@ def test_a_cluster_that_loses_a_worker_and_its_scheduler_measures_what_a_local_r
             said, _ = resumed.communicate(timeout=1200)
             sys.stdout.write(said)
             assert resumed.returncode == EXIT_CELLS_FAILED
+            assert " by d" not in said
     assert count() == 6
     assert before.items() <= _contents(results.parent).items()
     local = [sys.executable, "-m", "attnbench", "run", *WORDS, *IMPLS, "--quiet", "--out", "local"]
@@ -126,6 +130,35 @@ def test_a_worker_that_is_back_at_its_address_is_another_one(tmp_path: Path, pla
     assert len(ab.load(tmp_path / "results")) == 2
 
 
+@pytest.mark.slow
+@pytest.mark.proof
+@pytest.mark.usefixtures("questions")
+def test_a_worker_that_its_nanny_starts_again_goes_on(tmp_path: Path, place: Place) -> None:
+    held = place.hold(0)
+    with Cluster(tmp_path / "dask", ATTNBENCH_TEST_PLACE=str(place.folder)) as cluster:
+        cluster.start_scheduler()
+        cluster.start_worker("a", nanny=True)
+        with front(tmp_path, *SEEN, *TWO, "--scheduler", cluster.address, "--send-files") as process:
+            cluster.until(lambda: place.seen(0))
+            measuring = place.pid(0)
+            (worker,) = (child for child in Process(cluster.workers["a"].pid).children() if _computes(child))
+            worker.kill()
+            assert gone(measuring)
+            cluster.until(lambda: len(place.seen(0)) > 1, 300)
+            held.unlink()
+            said, _ = process.communicate(timeout=300)
+            assert process.returncode == 0, said
+    assert "worker a was lost; its block 0 is given to another, once" in said
+    assert len(ab.load(tmp_path / "results")) == 2
+    # A nanny sets this for its worker, besides one thread for each library (test_cluster.py compares those).
+    assert all("MALLOC_TRIM_THRESHOLD_" not in str(seen["environment"]) for seen in place.seen())
+
+
+def _computes(child: Process) -> bool:
+    """Whether a nanny's child is its worker, and not what counts the resources of Python's processes."""
+    return "resource_tracker" not in " ".join(child.cmdline())
+
+
 def _contents(plan: Path) -> dict[str, bytes]:
     """The results of a plan by name."""
     return {file.path.name: file.path.read_bytes() for file in result_files(plan)}
@@ -133,7 +166,7 @@ def _contents(plan: Path) -> dict[str, bytes]:
 
 def _start(cluster: Cluster) -> None:
     cluster.start_scheduler()
-    for name, labels in WORKERS.items():
+    for name, labels in (WORKERS | ELSEWHERE).items():
         lock = str(cluster.folder / f"lock-{name}")
         cluster.start_worker(name, ATTNBENCH_LABELS=labels, ATTNBENCH_LOCK=lock)
 
