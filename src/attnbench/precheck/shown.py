@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from attnbench.precheck.grids.grid_table import HEADS, grid_lines
 from attnbench.precheck.rows import KernelRow, PartRow, Prechecked, PrecheckRow, Status
 from attnbench.show.console import table
 
@@ -49,6 +50,9 @@ def tables(answer: Prechecked) -> list[PrecheckTable]:
         cells = [_line(*key, some) for key, some in grouped.items()]
         marks = [MARKS[_worst(some)] for some in grouped.values()]
         made.append(PrecheckTable("The rest", ("implementation", "part", "answer", "what"), cells, marks))
+    launches, faulty = grid_lines(answer.parts)
+    if launches:
+        made.append(PrecheckTable("Launches of a suite", HEADS, launches, faulty))
     return made
 
 
