@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, Self
 
@@ -58,9 +58,9 @@ class Comparison:
 
     gpu: str | None
     data_sheet: str | None
-    floors: Sequence[FloorRow] = ()
-    kernels: Sequence[KernelCompared] = ()
-    notes: Sequence[str] = ()
+    floors: tuple[FloorRow, ...] = ()
+    kernels: tuple[KernelCompared, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def impossible(self) -> list[FloorRow]:
@@ -75,8 +75,8 @@ class Comparison:
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
         """The inverse of ``to_dict``; ``ValueError`` where it is none."""
         try:
-            floors = [FloorRow(**_fields(FloorRow, row)) for row in data["floors"]]
-            kernels = [KernelCompared(**_fields(KernelCompared, row)) for row in data["kernels"]]
+            floors = tuple(FloorRow(**_fields(FloorRow, row)) for row in data["floors"])
+            kernels = tuple(KernelCompared(**_fields(KernelCompared, row)) for row in data["kernels"])
             return cls(data["gpu"], data["data_sheet"], floors, kernels, tuple(data["notes"]))
         except (KeyError, TypeError, AttributeError) as error:
             msg = f"it is no comparison of predictions: {type(error).__name__}: {error}"

@@ -47,7 +47,8 @@ def compare(runs: Path, predicted: Path, out: Path, suite: str, device: str, bud
     notes = list(seen.notes)
     if sheet is None and seen.cells:
         notes.append(f"no data sheet of {seen.gpu or 'this device'} is known here: its times have no floor")
-    comparison = Comparison(seen.gpu, None if sheet is None else sheet.name, floor_rows(seen, sheet), (), tuple(notes))
+    floors = tuple(floor_rows(seen, sheet))
+    comparison = Comparison(seen.gpu, None if sheet is None else sheet.name, floors, notes=tuple(notes))
     _write(comparison, out)
     try:
         predictions = read_predictions(predicted)
