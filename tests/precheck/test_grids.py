@@ -11,10 +11,11 @@ import pytest
 
 from attnbench.agree.cases.case_text import case_from_text
 from attnbench.backends import discover
-from attnbench.precheck.grids import running
+from attnbench.precheck.grids import running, suite_grids
 from attnbench.precheck.grids.launching import launches_of
 from attnbench.precheck.grids.suite_grids import SuiteOnDevice, grid_row
 from attnbench.precheck.grids.waves import Waves, per_multiprocessor, too_many, waves_of
+from attnbench.precheck.question import PrecheckQuestion
 from attnbench.precheck.rows import Prechecked
 from attnbench.precheck.shown import text
 from attnbench.workers.process import Setting
@@ -165,7 +166,27 @@ def test_on_a_gpu_triton_says_what_the_kernels_are(monkeypatch: pytest.MonkeyPat
     assert described["variant"] == "D=64, BLOCK=128, num_warps=4, num_stages=3"
 
 
-def test_launches_alone_need_the_name_of_a_gpu(cli: Cli) -> None:
-    seen = cli("precheck", "triton/flash", "--launches")
-    assert seen.code == 2
-    assert "--roofline H100" in seen.err
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["triton/flash", "--launches"], "--roofline H100"),
+        (["triton/flash", "--launches", "--roofline", "H1"], "A100, H100, H200, B200"),
+        (["triton/flash", "--launches", "--roofline", "H100", "--arch", "sm_80"], "for no other --arch"),
+        (["numpy/nothing", "--launches", "--roofline", "H100"], "no implementation matches"),
+    ],
+)
+def test_launches_that_cannot_be_asked_for_are_refused(words: list[str], said: str, cli: Cli) -> None:
+    seen = cli("precheck", *words)
+    assert seen.code == 2 or "matches" in said
+    assert said in seen.err
+
+
+def test_what_takes_no_case_has_a_row_and_what_launches_nothing_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    none = {"status": "unsupported", "reason": "does not support score dot", "launches": []}
+    monkeypatch.setattr(suite_grids, "_replies", lambda *_, **__: [Reply(1, OK, None, none)] * 3)
+
+    def rows(impl: str) -> list[str | None]:
+        return [row.reason for row in suite_grids.suite_grids(impl, PrecheckQuestion([impl]), STAGE)]
+
+    assert rows("triton/additive") == ["none of its 3 cases is taken: does not support score dot"]
+    assert rows("jax/naive") == rows("numpy/naive") == rows("torch/sdpa") == []

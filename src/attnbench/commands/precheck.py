@@ -53,6 +53,9 @@ def precheck(
     if launches and roofline is None:
         msg = "--launches counts waves on a GPU by name: attnbench precheck triton/flash --launches --roofline H100"
         raise UsageError(msg)
+    if launches and archs:
+        msg = "--launches compiles for the GPU that --roofline names, and for no other --arch; leave it out"
+        raise UsageError(msg)
     foretold = _foretold(roofline) if roofline is not None else {}
     if roofline is not None and not (impls or files or launches):
         if as_json:
@@ -61,7 +64,8 @@ def precheck(
             show(_roofline_text(foretold["roofline"]))
         raise typer.Exit(EXIT_OK)
     names = _names(impls or [], files or [], timeout)
-    question = PrecheckQuestion(names, [str(file.resolve()) for file in files or []], archs or ARCHITECTURES, timeout)
+    archs = [foretold["roofline"]["device"]["arch"]] if launches else archs or ARCHITECTURES
+    question = PrecheckQuestion(names, [str(file.resolve()) for file in files or []], archs, timeout)
     say(f"prechecking {len(names)} implementation{'s' * (len(names) != 1)} for {', '.join(question.archs)}")
     answer = prechecked(question, lambda row: say(line_of(row)), **_parts(roofline, alone=launches))
     if out is not None:
