@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from attnbench.precheck.grids.grid_table import HEADS, grid_lines
+from attnbench.precheck.grids.suite_grids import PART as GRIDS
 from attnbench.precheck.rows import KernelRow, PartRow, Prechecked, PrecheckRow, Status
 from attnbench.show.console import table
 
@@ -52,7 +53,8 @@ def tables(answer: Prechecked) -> list[PrecheckTable]:
         made.append(PrecheckTable("The rest", ("implementation", "part", "answer", "what"), cells, marks))
     launches, faulty = grid_lines(answer.parts)
     if launches:
-        made.append(PrecheckTable("Launches of a suite", HEADS, launches, faulty))
+        about = next(row.subject for row in answer.parts if row.part == GRIDS)
+        made.append(PrecheckTable(f"Launches in {about}", HEADS, launches, faulty))
     return made
 
 
