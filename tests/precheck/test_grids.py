@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from attnbench.agree.cases.case_text import case_from_text
 from attnbench.backends import discover
-from attnbench.precheck.grids import running, suite_grids
+from attnbench.precheck.grids import suite_grids
 from attnbench.precheck.grids.launching import launches_of
 from attnbench.precheck.grids.suite_grids import SuiteOnDevice, grid_row
 from attnbench.precheck.grids.waves import Waves, per_multiprocessor, too_many, waves_of
@@ -21,8 +24,10 @@ from attnbench.precheck.shown import text
 from attnbench.workers.process import Setting
 from attnbench.workers.protocol import CRASHED, OK, Reply
 from attnbench.workers.session import Session
+from tests.precheck.loaded import REGISTERS, WORDS
 from tests.precheck.planted import GOOD, NAME, write
 from tests.program import Cli
+from tests.repository import REPOSITORY
 
 # Keys of 1 GiB, and as many bytes of values: nobody reads them, and so they take no memory.
 LONG = "B=4 Hq=8 Hkv=8 Tq=1000 S=262144 D=64 dtype=float16 phase=forward"
@@ -139,31 +144,17 @@ def test_jax_tells_the_grids_of_its_kernels(impl: str, grid: list[int] | None, w
     assert [each["registers"] for each in seen["launches"]] == ([] if grid is None else [None])
 
 
-def test_on_a_gpu_triton_says_what_the_kernels_are(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With a launch that stands in for one on a GPU; nothing of it is executed."""
-    jit = pytest.importorskip("triton.runtime.jit")
-    names = [SimpleNamespace(name="D"), SimpleNamespace(name="BLOCK")]
-    kernel = SimpleNamespace(fn=SimpleNamespace(__name__="attend"), params=names)
-    metadata = SimpleNamespace(shared=1024, num_warps=4, num_stages=3)
-    source = SimpleNamespace(signature={}, constants={(0,): 64, (1,): 128})
-    compiled = SimpleNamespace(src=source, metadata=metadata, n_regs=200, n_spills=3)
-    monkeypatch.setattr(jit.JITFunction, "run", lambda *_, **__: compiled)
-
-    class Binding:
-        """What launches once."""
-
-        def result(self) -> None:
-            jit.JITFunction.run(kernel, 1, grid=(2, 3), warmup=False)
-
-    monkeypatch.setattr(running, "bind", lambda *_: Binding())
-    backend: Any = SimpleNamespace(versions=lambda: {"triton": "3.6.0"})
-    case = case_from_text("Tq=8 D=8 dtype=float32 phase=forward").to_dict()
-    seen = running.launches_seen(backend, "numpy/naive", [], case, "cuda")
-    (described,) = seen["launches"]
-    assert seen["triton"] == "3.6.0"
-    assert (described["kernel"], described["grid"], described["registers"]) == ("attend", [2, 3], 200)
-    assert (described["spill_bytes"], described["shared_bytes"]) == (12, 1024)
-    assert described["variant"] == "D=64, BLOCK=128, num_warps=4, num_stages=3"
+def test_triton_says_of_a_kernel_that_it_launches_what_was_predicted() -> None:
+    """By Triton's own way to a launch, with a driver that stands in: the same variant, grid and shared memory."""
+    words = [sys.executable, "-m", "tests.precheck.loaded"]
+    environment = os.environ | {"TRITON_INTERPRET": "0", "TRITON_DEFAULT_FP_FUSION": "1"}
+    done = subprocess.run(words, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    (predicted,), (seen,) = json.loads(done.stdout)
+    alike = ("kernel", "variant", "grid", "shared_bytes", "num_warps", "num_stages")
+    assert {name: seen[name] for name in alike} == {name: predicted[name] for name in alike}
+    assert seen["shared_bytes"] > 0
+    assert (seen["registers"], seen["spill_bytes"]) == (REGISTERS, 4 * WORDS)
 
 
 @pytest.mark.parametrize(
