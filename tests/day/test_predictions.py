@@ -123,7 +123,8 @@ def test_a_time_that_is_faster_than_its_floor_is_named(
 def test_exponentials_may_be_computed_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(NEEDS, "exponentials", 132 * 16 * 1.83e9 * 5e-3)
     (row,) = compared(tmp_path).floors
-    assert (row.verdict, row.limit, row.floor_s) == ("exponentials", "exponentials", pytest.approx(5e-3))
+    assert (row.verdict, row.limit) == ("exponentials", "exponentials")
+    assert row.floor_s == pytest.approx(5e-3)
 
 
 def test_a_gpu_without_a_data_sheet_has_no_floor_and_that_is_said(tmp_path: Path) -> None:

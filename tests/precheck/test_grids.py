@@ -100,8 +100,8 @@ def compiler() -> Iterator[Session]:
 
 def launched(session: Session, folder: Path, case: str, kernel: str = GOOD) -> dict[str, Any]:
     """What the planted kernel launches in a case."""
-    given = {"files": [write(folder, kernel)], "case": case_from_text(case).to_dict(), "triton": True, "arch": "sm_90"}
-    reply = session.ask("precheck_grids", impl=NAME, **given)
+    files, asked_case = [write(folder, kernel)], case_from_text(case).to_dict()
+    reply = session.ask("precheck_grids", impl=NAME, files=files, case=asked_case, triton=True, arch="sm_90")
     assert reply.ok, reply.reason
     value: dict[str, Any] = reply.value
     return value

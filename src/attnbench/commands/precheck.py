@@ -64,7 +64,7 @@ def precheck(
             show(_roofline_text(foretold["roofline"]))
         raise typer.Exit(EXIT_OK)
     names = _names(impls or [], files or [], timeout)
-    archs = [foretold["roofline"]["device"]["arch"]] if launches else archs or ARCHITECTURES
+    archs = [foretold["roofline"]["device"]["arch"]] if launches else archs or list(ARCHITECTURES)
     question = PrecheckQuestion(names, [str(file.resolve()) for file in files or []], archs, timeout)
     say(f"prechecking {len(names)} implementation{'s' * (len(names) != 1)} for {', '.join(question.archs)}")
     answer = prechecked(question, lambda row: say(line_of(row)), **_parts(roofline, alone=launches))

@@ -101,7 +101,8 @@ class ComparedTable:
 
 def tables(comparison: Comparison) -> list[ComparedTable]:
     """Times over their floors, and kernels; each where there is something."""
-    made = []
+    made: list[ComparedTable] = []
+    heads: tuple[str, ...]
     if rows := comparison.floors:
         heads = ("implementation", "case", "state", "time", "floor", "over it", "bound by", "what")
         marks = ["failed" if row.verdict == "impossible" else "" for row in rows]

@@ -100,7 +100,7 @@ def grid_row(impl: str, subject: str, stage: SuiteOnDevice, replies: Sequence[Re
         "cases": cases,
         "not_taken": dict(not_taken),
     }
-    status = next((status for status in WORST if status in worst), "ok")
+    status: Status = next((status for status in WORST if status in worst), "ok")
     return PartRow(impl, PART, status, subject, worst.get(status) if status != "ok" else _words(detail), detail)
 
 
