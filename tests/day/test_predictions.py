@@ -9,7 +9,7 @@ from typing import Any, Self
 import pytest
 
 from attnbench.day import archive, day, kernels_seen, predictions, wheels
-from attnbench.day.comparison import Comparison, text
+from attnbench.day.comparison import PredictionComparison, text
 from attnbench.day.kernels_seen import read_predictions
 from attnbench.day.steps import STAGES, DayStep, steps
 from attnbench.errors import ResultsError
@@ -78,7 +78,7 @@ def seen_there(monkeypatch: pytest.MonkeyPatch, reply: Reply) -> None:
     monkeypatch.setattr(kernels_seen, "Session", Answering)
 
 
-def compared(tmp_path: Path, **times: Any) -> Comparison:
+def compared(tmp_path: Path, **times: Any) -> PredictionComparison:
     runs = gpu_run(tmp_path / "runs", **(times or {"time_median_s": 3e-3}))
     return predictions.compare(runs, tmp_path / "predictions.json", tmp_path / "out.json", "gpu", "cuda", 60.0)
 
@@ -117,7 +117,7 @@ def test_a_time_that_is_faster_than_its_floor_is_named(
     assert {row.state: row.verdict for row in comparison.floors} == verdicts
     assert (comparison.gpu, comparison.data_sheet) == ("NVIDIA H200", "H200")
     assert ("FASTER THAN ITS FLOOR" in text(comparison)) == ("impossible" in verdicts.values())
-    assert Comparison.from_dict(json.loads((tmp_path / "out.json").read_text("utf-8"))) == comparison
+    assert PredictionComparison.from_dict(json.loads((tmp_path / "out.json").read_text("utf-8"))) == comparison
 
 
 def test_exponentials_may_be_computed_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

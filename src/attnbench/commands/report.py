@@ -11,14 +11,14 @@ import typer
 
 from attnbench.commands import options
 from attnbench.day.archive import DayArchive, is_archive, opened
-from attnbench.day.comparison import Comparison, remarks, sentence, tables, text
+from attnbench.day.comparison import PredictionComparison, remarks, sentence, tables, text
 from attnbench.errors import EXIT_OK, ResultsError, UsageError
 from attnbench.interface.places import reports_folder
 from attnbench.interface.suite_files import suites_for, use_suites
 from attnbench.show.console import document, say, show
 
 
-def _comparisons(days: Sequence[DayArchive], place: Path) -> list[Comparison]:
+def _comparisons(days: Sequence[DayArchive], place: Path) -> list[PredictionComparison]:
     """What each day was predicted and what was seen, with a page of it beside the report; what is damaged is said."""
     from attnbench.report.html.prechecked import compared_page
     from attnbench.results.store import write_whole

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from attnbench.day.comparison import Comparison, text
+from attnbench.day.comparison import PredictionComparison, text
 from attnbench.errors import ResultsError
 
 SUFFIXES = (".tgz", ".tar.gz")
@@ -28,7 +28,7 @@ class DayArchive:
         """In the order in which they were begun."""
         return sorted(info.parent for info in (self.folder / "runs").glob("*/run.json"))
 
-    def comparison(self) -> Comparison | None:
+    def comparison(self) -> PredictionComparison | None:
         """What was predicted against what was seen; ``None`` where the day did not come to it.
 
         Raises ``ResultsError`` where the file is damaged.
@@ -37,7 +37,7 @@ class DayArchive:
         if not file.is_file():
             return None
         try:
-            comparison = Comparison.from_dict(json.loads(file.read_text(encoding="utf-8")))
+            comparison = PredictionComparison.from_dict(json.loads(file.read_text(encoding="utf-8")))
             text(comparison)
         except (OSError, ValueError, TypeError, AttributeError) as error:
             msg = f"{PREDICTIONS} of this day cannot be read: {' '.join(str(error).split())}"

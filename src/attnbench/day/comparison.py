@@ -53,7 +53,7 @@ class KernelCompared:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class PredictionComparison:
     """All of it; ``notes`` says what could not be compared, and why."""
 
     gpu: str | None
@@ -99,7 +99,7 @@ class ComparedTable:
     marks: list[str]
 
 
-def tables(comparison: Comparison) -> list[ComparedTable]:
+def tables(comparison: PredictionComparison) -> list[ComparedTable]:
     """Times over their floors, and kernels; each where there is something."""
     made: list[ComparedTable] = []
     heads: tuple[str, ...]
@@ -114,7 +114,7 @@ def tables(comparison: Comparison) -> list[ComparedTable]:
     return made
 
 
-def sentence(comparison: Comparison) -> str:
+def sentence(comparison: PredictionComparison) -> str:
     """How many times and kernels, and what is not as it was predicted."""
     counted = sum(bool(row.floor_s) for row in comparison.floors)
     differing = sum(bool(row.differs) for row in comparison.kernels)
@@ -124,14 +124,14 @@ def sentence(comparison: Comparison) -> str:
     return f"{of_times}; {seen} kernels as they ran, {differing} not as predicted"
 
 
-def remarks(comparison: Comparison) -> list[tuple[str, list[str]]]:
+def remarks(comparison: PredictionComparison) -> list[tuple[str, list[str]]]:
     """What is faster than can be, and what was not compared."""
     fast = [f"{row.impl} {row.label} {row.state}: {WORDS[row.verdict]}" for row in comparison.impossible]
     parts = [("What cannot be", fast), ("What was not compared", list(comparison.notes))]
     return [(title, lines) for title, lines in parts if lines]
 
 
-def text(comparison: Comparison) -> str:
+def text(comparison: PredictionComparison) -> str:
     """All of it, for a terminal."""
     drawn = [f"{made.title}\n{table(made.heads, made.rows)}" for made in tables(comparison)]
     said = [line for _, lines in remarks(comparison) for line in lines]

@@ -26,7 +26,7 @@ HIGHER = 1.1
 
 
 @dataclass(frozen=True)
-class Measured:
+class TimedOnGpu:
     """The timed cells of a suite in some runs, with the name of each one's run, and the GPU that they ran on."""
 
     cells: tuple[tuple[str, CellResult], ...]
@@ -34,7 +34,7 @@ class Measured:
     notes: tuple[str, ...]
 
 
-def measured(runs: Path, suite: str, device: str) -> Measured:
+def measured(runs: Path, suite: str, device: str) -> TimedOnGpu:
     """What is in the run folders of a folder; one that cannot be read is a note, and the others count."""
     cells: list[tuple[str, CellResult]] = []
     gpus: dict[str, None] = {}
@@ -52,10 +52,10 @@ def measured(runs: Path, suite: str, device: str) -> Measured:
         notes.append(f"the runs are of several GPUs ({', '.join(gpus)}): floors are those of the first")
     if not cells:
         notes.append(f"no cell of suite {suite} was timed on {device}")
-    return Measured(tuple(cells), next(iter(gpus), None), tuple(notes))
+    return TimedOnGpu(tuple(cells), next(iter(gpus), None), tuple(notes))
 
 
-def floor_rows(seen: Measured, device: NamedDevice | None) -> list[FloorRow]:
+def floor_rows(seen: TimedOnGpu, device: NamedDevice | None) -> list[FloorRow]:
     """A row for each state of each cell, by implementation and case."""
     return [
         _row(run, cell, state, time_s, device)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from attnbench.day.comparison import KernelCompared
-from attnbench.day.floors import Measured
+from attnbench.day.floors import TimedOnGpu
 from attnbench.errors import ResultsError
 from attnbench.workers.protocol import Reply
 from attnbench.workers.session import Session
@@ -56,7 +56,7 @@ def _row_of(row: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def compared(
-    predictions: Sequence[Mapping[str, Any]], seen: Measured, device: str, until: float
+    predictions: Sequence[Mapping[str, Any]], seen: TimedOnGpu, device: str, until: float
 ) -> Iterator[tuple[list[KernelCompared], str | None]]:
     """For each predicted case that was measured its kernels, each variant once, and a note where there is none."""
     variants: set[tuple[str, str, str | None]] = set()

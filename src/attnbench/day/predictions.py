@@ -14,7 +14,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from attnbench.day.comparison import Comparison, KernelCompared, text
+from attnbench.day.comparison import KernelCompared, PredictionComparison, text
 from attnbench.day.floors import floor_rows, measured
 from attnbench.day.kernels_seen import compared, read_predictions
 from attnbench.errors import EXIT_GATE_FAILED, EXIT_NOTHING_MEASURED, EXIT_OK, ResultsError
@@ -39,7 +39,7 @@ def main() -> int:
     return EXIT_OK if comparison.floors or comparison.kernels else EXIT_NOTHING_MEASURED
 
 
-def compare(runs: Path, predicted: Path, out: Path, suite: str, device: str, budget_s: float) -> Comparison:
+def compare(runs: Path, predicted: Path, out: Path, suite: str, device: str, budget_s: float) -> PredictionComparison:
     """All that can be compared, which is written to ``out`` as it comes."""
     until = time.monotonic() + budget_s
     seen = measured(runs, suite, device)
@@ -48,7 +48,7 @@ def compare(runs: Path, predicted: Path, out: Path, suite: str, device: str, bud
     if sheet is None and seen.cells:
         notes.append(f"no data sheet of {seen.gpu or 'this device'} is known here: its times have no floor")
     floors = tuple(floor_rows(seen, sheet))
-    comparison = Comparison(seen.gpu, None if sheet is None else sheet.name, floors, notes=tuple(notes))
+    comparison = PredictionComparison(seen.gpu, None if sheet is None else sheet.name, floors, notes=tuple(notes))
     _write(comparison, out)
     try:
         predictions = read_predictions(predicted)
@@ -68,7 +68,7 @@ def compare(runs: Path, predicted: Path, out: Path, suite: str, device: str, bud
     return comparison
 
 
-def _write(comparison: Comparison, out: Path) -> None:
+def _write(comparison: PredictionComparison, out: Path) -> None:
     write_whole(out, json.dumps(comparison.to_dict(), indent=1))
 
 
