@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from jaxtyping import Float, Shaped
 
     from attnbench.api import Call, Implementation
-    from attnbench.api.backends import Learner, Lowered, Model, Optimiser
+    from attnbench.api.backends import KernelGrid, Learner, Lowered, Model, Optimiser
 
 # More than the L2 cache of any GPU; JAX does not tell its size.
 FLUSHED_BYTES = 256 * 2**20
@@ -120,6 +120,21 @@ class Adapter(Backend):
         from attnbench.impls.jax_backend.gpu.exporting import exported
 
         return exported(*_traced(implementation, q, k, v, call, d_output, d_lse), device)
+
+    def grids(
+        self,
+        implementation: Implementation,
+        q: Float[Array, "B Hq Tq D"],
+        k: Float[Array, "B Hkv S D"],
+        v: Float[Array, "B Hkv S Dv"],
+        call: Call,
+        **cotangents: Float[Array, " ..."],
+    ) -> tuple[KernelGrid, ...]:
+        """See ``gpu/grids.py``."""
+        from attnbench.impls.jax_backend.gpu.grids import grids
+
+        of_output, of_lse = (cotangents.get(name) for name in ("d_output", "d_lse"))
+        return grids(*_traced(implementation, q, k, v, call, of_output, of_lse))
 
     def interpreting(self) -> AbstractContextManager[Callable[[], bool]] | None:
         """See ``gpu/interpreting.py``; ``None`` where this JAX has no such interpreter."""

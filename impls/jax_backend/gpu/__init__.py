@@ -1,1 +1,1 @@
-"""For a GPU, and looked at without one: ``hopper`` (a kernel), ``exporting``, ``interpreting``."""
+"""For a GPU, and looked at without one: ``hopper`` (a kernel), ``exporting``, ``grids``, ``interpreting``."""

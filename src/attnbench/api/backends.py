@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from attnbench.backends.backend import Backend, Bound, Lowered, OnNumpy, Stopwatch, as_output
+from attnbench.backends.backend import Backend, Bound, KernelGrid, Lowered, OnNumpy, Stopwatch, as_output
 from attnbench.backends.card import BackendInfo, NativeKernel, Program
 from attnbench.errors import UncountedError, UndeliveredError
 from attnbench.lazily import loader
@@ -27,6 +27,7 @@ __all__ = [
     "Bound",
     "Calls",
     "EncoderDecoder",
+    "KernelGrid",
     "Learner",
     "Lowered",
     "Model",

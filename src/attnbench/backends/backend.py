@@ -56,6 +56,15 @@ class Lowered:
     kernels: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class KernelGrid:
+    """A kernel that a call launches on a GPU: its grid, and the warps of a program where the framework says them."""
+
+    kernel: str
+    grid: tuple[int, ...]
+    num_warps: int | None = None
+
+
 class Stopwatch(ABC):
     """A device's own clock: marks that are queued with the work, and read when it is done."""
 
@@ -163,6 +172,13 @@ class Backend(ABC):
         del implementation, q, k, v, call, d_output, d_lse
         msg = f"{self.name} tells nothing of a call for {device} before it is made"
         raise UnsupportedError(msg)
+
+    def grids(
+        self, implementation: Implementation, q: Any, k: Any, v: Any, call: Call, **cotangents: Any
+    ) -> tuple[KernelGrid, ...]:
+        """The kernels that a call on arrays like these (NumPy) would launch on a GPU, as far as the framework tells."""
+        del implementation, q, k, v, call, cotangents
+        return ()
 
     def interpreting(self) -> AbstractContextManager[Callable[[], bool]] | None:
         """Within it kernels for a GPU run on the CPU, watched; what it gives tells whether the last had a race.

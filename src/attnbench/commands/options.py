@@ -289,6 +289,9 @@ Roofline = Annotated[
     str | None,
     typer.Option("--roofline", metavar="GPU", help="Times that A100, H100, H200 or B200 leaves suite gpu."),
 ]
+LaunchesAlone = Annotated[
+    bool, typer.Option("--launches", help="With --roofline: what suite gpu launches there, and nothing else.")
+]
 PrecheckPage = Annotated[Path | None, typer.Option("-o", "--out", metavar="PAGE", help="The same as a page of HTML.")]
 SemanticsPage = Annotated[bool, typer.Option("--markdown", help="A page such as docs/semantics.md.")]
 Github = Annotated[bool, typer.Option("--github", help="GitHub's step summary and annotations.")]

@@ -10,12 +10,15 @@ import typer
 
 from attnbench.commands import options
 from attnbench.commands.given import check_positive, drop_ins, split
-from attnbench.errors import EXIT_OK, NothingSelectedError, check_known
+from attnbench.errors import EXIT_OK, NothingSelectedError, UsageError, check_known
 from attnbench.show.console import document, say, set_quiet, show
 
 if TYPE_CHECKING:
+    from attnbench.attention.problem import Case
+    from attnbench.precheck.parts import Part
     from attnbench.precheck.rows import Prechecked
 
+SUITE = "gpu"
 FLOOR = "A floor at these rates, where exponentials are left to the special units; no forecast."
 NOBODY = "no implementation here claims cuda; name one, or a file of yours: attnbench precheck --impls FILE"
 
@@ -28,6 +31,7 @@ def precheck(
     out: options.PrecheckPage = None,
     timeout: options.KernelTimeout = 300.0,
     roofline: options.Roofline = None,
+    launches: options.LaunchesAlone = False,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -46,17 +50,24 @@ def precheck(
 
         check_report_extra("attnbench precheck --out")
         check_output("--out", out, drop_ins(files))
+    if launches and roofline is None:
+        msg = "--launches counts waves on a GPU by name: attnbench precheck triton/flash --launches --roofline H100"
+        raise UsageError(msg)
+    if launches and archs:
+        msg = "--launches compiles for the GPU that --roofline names, and for no other --arch; leave it out"
+        raise UsageError(msg)
     foretold = _foretold(roofline) if roofline is not None else {}
-    if foretold and not impls and not files:
+    if roofline is not None and not (impls or files or launches):
         if as_json:
             document({"rows": [], "parts": [], "exit_code": EXIT_OK, **foretold})
         else:
             show(_roofline_text(foretold["roofline"]))
         raise typer.Exit(EXIT_OK)
     names = _names(impls or [], files or [], timeout)
-    question = PrecheckQuestion(names, [str(file.resolve()) for file in files or []], archs or ARCHITECTURES, timeout)
+    archs = [foretold["roofline"]["device"]["arch"]] if launches else archs or list(ARCHITECTURES)
+    question = PrecheckQuestion(names, [str(file.resolve()) for file in files or []], archs, timeout)
     say(f"prechecking {len(names)} implementation{'s' * (len(names) != 1)} for {', '.join(question.archs)}")
-    answer = prechecked(question, lambda row: say(line_of(row)))
+    answer = prechecked(question, lambda row: say(line_of(row)), **_parts(roofline, alone=launches))
     if out is not None:
         _write(answer, question.archs, out)
     if as_json:
@@ -78,15 +89,38 @@ def _write(answer: Prechecked, archs: Sequence[str], out: Path) -> None:
 
 def _foretold(name: str) -> dict[str, Any]:
     """What the peaks of a named GPU leave every case of the suite ``gpu``, for the document."""
-    from attnbench.backends import discover
     from attnbench.measure.clock.named import foretold, named_device
+
+    device = named_device(name)
+    rows = foretold(_suite_cases(), device)
+    return {"roofline": {"device": device.to_dict(), "cases": [row.to_dict() for row in rows]}}
+
+
+def _suite_cases() -> list[tuple[str, Case]]:
+    """The cases of the suite ``gpu``, each with its levels as words."""
+    from attnbench.backends import discover
     from attnbench.suite.kinds import TimedSuite
 
-    device, suite = named_device(name), discover.suite("gpu")
+    suite = discover.suite(SUITE)
     assert isinstance(suite, TimedSuite)  # noqa: S101  (what it is)
-    cases = [(" ".join(str(level) for level in point.values() if level), case) for point, case in suite.cases()]
-    rows = foretold(cases, device)
-    return {"roofline": {"device": device.to_dict(), "cases": [row.to_dict() for row in rows]}}
+    return [(" ".join(str(level) for level in point.values() if level), case) for point, case in suite.cases()]
+
+
+def _parts(name: str | None, *, alone: bool) -> dict[str, Sequence[Part]]:
+    """With a named GPU the parts as usual and the one that asks what these cases launch there, or this one alone."""
+    if name is None:
+        return {}
+    from functools import partial
+
+    from attnbench.measure.clock.named import named_device
+    from attnbench.precheck.grids.suite_grids import SuiteOnDevice, suite_grids
+    from attnbench.precheck.parts import PARTS
+
+    device = named_device(name)
+    cases = [(case.id, label, case.to_dict()) for label, case in _suite_cases()]
+    stage = SuiteOnDevice(SUITE, cases, device.name, device.arch, device.multiprocessors)
+    grids = partial(suite_grids, stage=stage)
+    return {"parts": (grids,) if alone else (*PARTS, grids)}
 
 
 def _roofline_text(document_part: dict[str, Any]) -> str:

@@ -3,17 +3,40 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from attnbench.commands import options
-from attnbench.day.archive import is_archive, opened
+from attnbench.day.archive import DayArchive, is_archive, opened
+from attnbench.day.comparison import PredictionComparison, remarks, sentence, tables, text
 from attnbench.errors import EXIT_OK, ResultsError, UsageError
 from attnbench.interface.places import reports_folder
 from attnbench.interface.suite_files import suites_for, use_suites
 from attnbench.show.console import document, say, show
+
+
+def _comparisons(days: Sequence[DayArchive], place: Path) -> list[PredictionComparison]:
+    """What each day was predicted and what was seen, with a page of it beside the report; what is damaged is said."""
+    from attnbench.report.html.prechecked import compared_page
+    from attnbench.results.store import write_whole
+
+    comparisons = []
+    for number, day in enumerate(days):
+        try:
+            comparison = day.comparison()
+        except ResultsError as error:
+            say(str(error))
+            continue
+        if comparison is not None:
+            page = place / (f"predictions-{number + 1}.html" if len(days) > 1 else "predictions.html")
+            lead, drawn, lines = sentence(comparison), tables(comparison), remarks(comparison)
+            write_whole(page, compared_page(lead, comparison.gpu, drawn, lines))
+            say(f"what was predicted: {page}")
+            comparisons.append(comparison)
+    return comparisons
 
 
 def report(
@@ -50,11 +73,15 @@ def report(
     refuse_other(place)
     collection = collected(folders, suites)
     page = write_collected(collection, place)
+    comparisons = _comparisons(days, place)
     if as_json:
         about = {} if collection.machines is None else {"machines": collection.machines.describe()}
-        document({"report": str(page), "runs": ids, **about, "exit_code": EXIT_OK})
+        predicted = {"predictions": [each.to_dict() for each in comparisons]} if comparisons else {}
+        document({"report": str(page), "runs": ids, **about, **predicted, "exit_code": EXIT_OK})
     else:
         show(answer_text(collection))
+        for each in comparisons:
+            show(f"\n{text(each)}")
         show(f"\nreport: {page}")
         for folder in folders:
             show(f"tables: attnbench export {shlex.quote(str(folder))} --to markdown")

@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from attnbench.day.comparison import PredictionComparison, text
 from attnbench.errors import ResultsError
 
 SUFFIXES = (".tgz", ".tar.gz")
+PREDICTIONS = "predictions.json"
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,22 @@ class DayArchive:
     def runs(self) -> list[Path]:
         """In the order in which they were begun."""
         return sorted(info.parent for info in (self.folder / "runs").glob("*/run.json"))
+
+    def comparison(self) -> PredictionComparison | None:
+        """What was predicted against what was seen; ``None`` where the day did not come to it.
+
+        Raises ``ResultsError`` where the file is damaged.
+        """
+        file = self.folder / PREDICTIONS
+        if not file.is_file():
+            return None
+        try:
+            comparison = PredictionComparison.from_dict(json.loads(file.read_text(encoding="utf-8")))
+            text(comparison)
+        except (OSError, ValueError, TypeError, AttributeError) as error:
+            msg = f"{PREDICTIONS} of this day cannot be read: {' '.join(str(error).split())}"
+            raise ResultsError(msg) from error
+        return comparison
 
     def lines(self) -> list[str]:
         """What became of the day, and of each step that is not ok."""

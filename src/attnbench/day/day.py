@@ -32,7 +32,7 @@ MOST_BYTES = 10 * 2**20
 EVERY_S = 15.0  # the archive is renewed so often while a step runs
 LEAST_S = 5.0  # with less time than this a step is not begun
 GRACE_S = 5.0  # between being asked to end and being ended
-FIRST = ("day.json", "texts", "run.json", "cells.parquet", "verdicts.parquet", "journal.jsonl")
+FIRST = ("day.json", "texts", "predictions.json", "run.json", "cells.parquet", "verdicts.parquet", "journal.jsonl")
 PART = ".part"  # how names end under which attnbench writes a file before it is whole
 
 

@@ -86,6 +86,11 @@ def steps(stage: Stage, wheels: Path, out: Path) -> list[DayStep]:
 
     kernels = [word for pattern in stage.kernels for word in ("--impl", pattern)]
     fastest = (sys.executable, "-m", "attnbench.day.fastest", runs, "--device", stage.device)
+    predicted, compared = str(wheels.parent / "predictions.json"), str(out / "day" / "predictions.json")
+    predictions = (
+        sys.executable, "-m", "attnbench.day.predictions", runs, "--predicted", predicted, "--out", compared,
+        "--suite", stage.suite, *on,
+    )  # fmt: skip
     return [
         DayStep("machine", 20.0, ("nvidia-smi", "-q") if stage.device == "cuda" else ("uname", "-a")),
         DayStep("packages", 20.0, (sys.executable, "-m", "pip", "list")),
@@ -105,6 +110,7 @@ def steps(stage: Stage, wheels: Path, out: Path) -> list[DayStep]:
         ),
         timed("scoring-cost", 30, "scoring-cost", *[word for name in stage.learned for word in ("--impl", name)]),
         timed("numerical-range", 30, "numerical-range"),
+        DayStep("predictions", 60.0, predictions),
         DayStep("check-the-fastest", 120.0, fastest),
         DayStep(
             "tests", 60.0, (sys.executable, "-m", "pytest", "-q", "-m", "gpu", "-p", "no:cacheprovider", "tests/impls")

@@ -1,14 +1,16 @@
 """Packages for a machine that has no network: ``python3 src/attnbench/day/wheels.py``, and there they are installed.
 
 ``get`` (the default) downloads into ``.gpu/wheels`` what ``pyproject.toml`` names and such a machine lacks, with what
-that needs, and builds a wheel of this project; ``install WHEELS SITE`` puts what is missing there, and this project,
-into the folder SITE.
+that needs, builds a wheel of this project, and puts beside the folder what is predicted of the kernels in Triton, which
+there is no time for on the day; ``install WHEELS SITE`` puts what is missing there, and this project, into the folder
+SITE.
 """
 
 from __future__ import annotations
 
 import argparse
 import importlib.metadata
+import json
 import re
 import subprocess
 import sys
@@ -27,6 +29,8 @@ THERE = {
 }  # fmt: skip
 # What packages that are carried need besides, by the names of both.
 NEEDED = {"pydantic": ("pydantic-core", "annotated-types", "typing-inspection")}
+PREDICTED = ("triton/flash", "triton/decode")
+PREDICTIONS = "predictions.json"
 PLATFORMS = ("manylinux_2_28_x86_64", "manylinux_2_17_x86_64", "manylinux2014_x86_64")
 
 
@@ -60,6 +64,29 @@ def get(wheels: Path, python: str) -> int:
     size = sum(wheel.stat().st_size for wheel in wheels.glob("*.whl"))
     sys.stdout.write(f"{len(list(wheels.glob('*.whl')))} wheels, {size / 2**20:.1f} MiB: {wheels}\n")
     return 0
+
+
+def predict(file: Path, gpu: str, carried: Path | None) -> bool:
+    """Write what these kernels are for a GPU of this name, or copy what was written before; say what is missing."""
+    words = ("precheck", *PREDICTED, "--launches", "--roofline", gpu, "--json", "--quiet")
+    try:
+        if carried is not None:
+            text = carried.read_text(encoding="utf-8")
+        else:
+            sys.stdout.write("predicting what the kernels in Triton are there; this takes some minutes\n")
+            command = [sys.executable, "-m", "attnbench", *words]
+            text = subprocess.run(command, check=False, stdout=subprocess.PIPE, text=True).stdout
+        parts = json.loads(text)["parts"]
+        whole = any(row["part"] == "grids" and row["detail"] for row in parts)
+    except (OSError, ValueError, KeyError, TypeError):
+        whole = False
+    if whole:
+        file.write_text(text, encoding="utf-8")
+        sys.stdout.write(f"predictions: {file}\n")
+    else:
+        source = "attnbench with its extra triton is not installed here" if carried is None else f"{carried} holds none"
+        sys.stderr.write(f"no predictions: {source}. Type: attnbench {' '.join(words)} > {file}\n")
+    return whole
 
 
 def needs(name: str, wheels: Path) -> list[str]:
@@ -104,9 +131,13 @@ def main() -> int:
     parser.add_argument("wheels", nargs="?", type=Path, default=ROOT / ".gpu" / "wheels")
     parser.add_argument("site", nargs="?", type=Path, help="of install: the folder that is put in front")
     parser.add_argument("--python", default="3.12", help="of get: the Python of that machine; 3.12 by itself")
+    parser.add_argument("--gpu", default="H100", help="of get: what is predicted for (A100, H100, H200, B200)")
+    parser.add_argument("--predicted", type=Path, metavar="FILE", help="of get: carry these, and predict nothing")
     given = parser.parse_args()
     if given.what == "get":
-        return get(given.wheels, given.python)
+        code = get(given.wheels, given.python)
+        predict(given.wheels.parent / PREDICTIONS, given.gpu, given.predicted)
+        return code
     if given.site is None:
         parser.error("install needs both folders: install WHEELS SITE")
     return install(given.wheels, given.site)

@@ -32,7 +32,7 @@ Part = TypeVar("Part")
 
 def triton_kernels(impl: str, question: PrecheckQuestion) -> Iterator[PrecheckRow]:
     """Rows about every kernel of Triton's that an implementation launches; none where it launches none."""
-    if not _may_launch(impl, question.files):
+    if not may_launch(impl, question.files):
         return
     if importlib.util.find_spec(TRITON) is None:
         reason = f"{TRITON} is not installed: {pip_install(TRITON, TRITON)}"
@@ -48,7 +48,7 @@ def triton_kernels(impl: str, question: PrecheckQuestion) -> Iterator[PrecheckRo
         yield from _in_the_interpreter(impl, question)
 
 
-def _may_launch(impl: str, files: Sequence[str]) -> bool:
+def may_launch(impl: str, files: Sequence[str]) -> bool:
     """Whether it is worth asking: of what is announced, a backend of Triton's; of files, those that name Triton."""
     card = discover.backend(impl.partition("/")[0])
     if impl in discover.implementation_names():

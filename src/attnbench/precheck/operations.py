@@ -64,5 +64,17 @@ def _of_frameworks(backend: Callable[[], Backend]) -> dict[str, Callable[..., Do
 
         return OK, None, interpreted(backend(), impl, files, case)
 
-    operations = (precheck_lowered, precheck_interpretable, precheck_interpreted)
+    def precheck_grids(impl: str, files: list[str], case: dict[str, Any], *, triton: bool, arch: str) -> Done:
+        """What one case launches."""
+        from attnbench.precheck.grids.launching import launches_of
+
+        return OK, None, launches_of(backend(), impl, files, case, triton=triton, arch=arch)
+
+    def precheck_seen(impl: str, files: list[str], case: dict[str, Any], device: str) -> Done:
+        """What one case launches on a device that is there."""
+        from attnbench.precheck.grids.running import launches_seen
+
+        return OK, None, launches_seen(backend(), impl, files, case, device)
+
+    operations = (precheck_lowered, precheck_interpretable, precheck_interpreted, precheck_grids, precheck_seen)
     return {operation.__name__: operation for operation in operations}

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from attnbench.precheck.grids.grid_table import HEADS, grid_lines
+from attnbench.precheck.grids.suite_grids import PART as GRIDS
 from attnbench.precheck.rows import KernelRow, PartRow, Prechecked, PrecheckRow, Status
 from attnbench.show.console import table
 
@@ -49,6 +51,10 @@ def tables(answer: Prechecked) -> list[PrecheckTable]:
         cells = [_line(*key, some) for key, some in grouped.items()]
         marks = [MARKS[_worst(some)] for some in grouped.values()]
         made.append(PrecheckTable("The rest", ("implementation", "part", "answer", "what"), cells, marks))
+    launches, faulty = grid_lines(answer.parts)
+    if launches:
+        about = next(row.subject for row in answer.parts if row.part == GRIDS)
+        made.append(PrecheckTable(f"Launches in {about}", HEADS, launches, faulty))
     return made
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
@@ -66,6 +67,15 @@ def named_device(name: str) -> NamedDevice:
         msg = f"no device {name!r}; there are {', '.join(devices())}"
         raise UsageError(msg)
     return devices()[known[name.lower()]]
+
+
+def device_of(model: str) -> NamedDevice | None:
+    """The device that a GPU is by the name that its driver gives it, such as ``NVIDIA H100 80GB HBM3``.
+
+    Slower boards of the same name (PCIe, 40 GB) count as the one that is known: a floor of it is a floor of theirs.
+    """
+    words = re.findall(r"[A-Za-z0-9]+", model.upper())
+    return next((device for name, device in devices().items() if name in words), None)
 
 
 @dataclass(frozen=True)

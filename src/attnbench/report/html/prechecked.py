@@ -1,4 +1,4 @@
-"""The page of ``attnbench precheck``: its tables and its faults in the looks of a report, with no script."""
+"""The page of ``attnbench precheck``, and that of a day's predictions: tables in the looks of a report, no script."""
 
 from __future__ import annotations
 
@@ -9,6 +9,11 @@ from attnbench.report.html.page import STYLESHEET
 from attnbench.report.html.templates import FOLDER, environment
 
 TEMPLATE = "prechecked.html.j2"
+NO_GPU = "No kernel ran on a GPU for this page: it says nothing of speed, and races within one program are not seen."
+FLOORS = (
+    "A floor is the least time that the peaks of the data sheet leave a case. Hot calls and graphs may find their "
+    "bytes in the cache: only operations bound them."
+)
 POLICY = "default-src 'none'; base-uri 'none'; form-action 'none'; style-src 'unsafe-inline'"
 
 
@@ -16,10 +21,31 @@ def prechecked_page(
     lead: str, archs: Sequence[str], tables: Sequence[Any], remarks: Sequence[tuple[str, Sequence[str]]]
 ) -> str:
     """One HTML document. A table has a ``title``, ``heads``, ``rows`` of texts and ``marks``, a word for each row."""
+    return _page("Precheck", "Kernels for a GPU, checked without one", ", ".join(archs), NO_GPU, lead, tables, remarks)
+
+
+def compared_page(
+    lead: str, gpu: str | None, tables: Sequence[Any], remarks: Sequence[tuple[str, Sequence[str]]]
+) -> str:
+    """The same for what a day on a GPU was predicted, and what was seen there."""
+    title = "What was predicted, and what was seen"
+    return _page("Predictions", title, gpu or "a device without a data sheet", FLOORS, lead, tables, remarks)
+
+
+def _page(
+    name: str,
+    title: str,
+    subject: str,
+    note: str,
+    lead: str,
+    tables: Sequence[Any],
+    remarks: Sequence[tuple[str, Sequence[str]]],
+) -> str:
     from importlib.metadata import version
 
     from markupsafe import Markup
 
-    words = {"lead": lead, "archs": archs, "tables": tables, "remarks": remarks, "policy": POLICY}
+    words = {"name": name, "title": title, "subject": subject, "note": note, "lead": lead, "tables": tables}
+    words |= {"remarks": remarks, "policy": POLICY}
     style = Markup((FOLDER / STYLESHEET).read_text(encoding="utf-8"))  # noqa: S704  (our own file)
     return environment().get_template(TEMPLATE).render(**words, style=style, version=version("attnbench"))
