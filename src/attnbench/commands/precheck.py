@@ -10,11 +10,12 @@ import typer
 
 from attnbench.commands import options
 from attnbench.commands.given import check_positive, drop_ins, split
-from attnbench.errors import EXIT_OK, NothingSelectedError, check_known
+from attnbench.errors import EXIT_OK, NothingSelectedError, UsageError, check_known
 from attnbench.show.console import document, say, set_quiet, show
 
 if TYPE_CHECKING:
     from attnbench.precheck.rows import Prechecked
+    from attnbench.tried.code import CodeName
 
 FLOOR = "A floor at these rates, where exponentials are left to the special units; no forecast."
 NOBODY = "no implementation here claims cuda; name one, or a file of yours: attnbench precheck --impls FILE"
@@ -28,6 +29,7 @@ def precheck(
     out: options.PrecheckPage = None,
     timeout: options.KernelTimeout = 300.0,
     roofline: options.Roofline = None,
+    record: options.RecordPassed = False,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -46,6 +48,9 @@ def precheck(
 
         check_report_extra("attnbench precheck --out")
         check_output("--out", out, drop_ins(files))
+    if record and roofline is not None and not impls and not files:
+        msg = "--record keeps what a precheck finds, and --roofline alone prechecks nothing: name implementations too"
+        raise UsageError(msg)
     foretold = _foretold(roofline) if roofline is not None else {}
     if foretold and not impls and not files:
         if as_json:
@@ -55,15 +60,36 @@ def precheck(
         raise typer.Exit(EXIT_OK)
     names = _names(impls or [], files or [], timeout)
     question = PrecheckQuestion(names, [str(file.resolve()) for file in files or []], archs or ARCHITECTURES, timeout)
+    codes = _codes(names) if record else {}
     say(f"prechecking {len(names)} implementation{'s' * (len(names) != 1)} for {', '.join(question.archs)}")
     answer = prechecked(question, lambda row: say(line_of(row)))
     if out is not None:
         _write(answer, question.archs, out)
+    kept = _kept(answer, codes) if record else {}
     if as_json:
-        document({**answer.to_dict(), **foretold})
+        document({**answer.to_dict(), **foretold, **kept})
     else:
         show("\n\n".join([text(answer), *(_roofline_text(value) for value in foretold.values())]))
     raise typer.Exit(answer.exit_code)
+
+
+def _codes(names: Sequence[str]) -> dict[str, CodeName | None]:
+    """The names of the code that is about to be prechecked; an error where no record of it could be kept."""
+    from attnbench.tried.code import code_of
+    from attnbench.tried.keeping import check_keepable
+
+    check_keepable(names)
+    return {name: code_of(name) for name in names}
+
+
+def _kept(answer: Prechecked, codes: dict[str, CodeName | None]) -> dict[str, Any]:
+    """What passed, written into the records beside the code; for people at once, and for the document."""
+    from attnbench.tried.prechecks import keep_prechecks
+
+    kept = keep_prechecks(answer, codes)
+    for line in kept.lines():
+        say(line)
+    return {"recorded": list(kept.recorded), "not_recorded": kept.left_out, "withdrawn": kept.withdrawn}
 
 
 def _write(answer: Prechecked, archs: Sequence[str], out: Path) -> None:
