@@ -2,12 +2,32 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from attnbench.backends import discover
 from attnbench.tried import code
-from attnbench.tried.code import code_of, is_code_of
-from attnbench.tried.marks import marks
+from attnbench.tried.code import CodeName, code_of, is_code_of
+from attnbench.tried.marks import mark, marks
 from tests.tried.planted import MINE, Planted
+
+SYNTAX = """
+import math
+@staticmethod
+async def f(a, /, b: int = 2, *c, d=None, **e) -> str:
+    '''A docstring.'''
+    global g
+    match a:
+        case {"x": [1, *_]} | None: return f"{a!r:>{b}} {d=}" "and" + str(rb"")
+        case object(real=2.5): pass
+    with open(a) as o, o: return [x async for x in c if (y := x) is not ...]
+    try: del e[1:2, ::3]
+    except (ValueError, TypeError) as error: raise KeyError from error
+    else: yield lambda *, k=1j: not k
+    finally: assert a, b
+class G(dict, metaclass=type): h: list[int]; i = 1_000 if 2**3 >= -4 else {**{}, 1: {2}}
+"""
 
 
 @pytest.mark.parametrize(
@@ -76,9 +96,23 @@ def test_code_that_is_not_there_or_is_no_python_has_a_name_or_none(planted: Plan
     assert not is_code_of("planted/mine", broken)
 
 
-def test_the_name_is_that_of_every_python() -> None:
-    """What a version of Python adds to its trees, and leaves empty in code of another, is not in the name."""
-    assert list(code._words(code.ast.parse("def f(x=None): return x"))).count("type_params") == 0
+@pytest.mark.usefixtures("planted")
+@pytest.mark.parametrize("package", ["not_there", "not_there.backend", "planted_backend.mine", "json.tool"])
+def test_a_card_of_a_package_that_is_none_hides_no_other(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    card = discover.backends()["planted"]
+    wrong = replace(card, name="wrong", package=package)
+    monkeypatch.setattr(discover, "backends", lambda: {"wrong": wrong, "planted": card})
+    assert code_of("wrong/mine") is None
+    of = mark("wrong/mine")
+    assert of is not None
+    assert of.state == "never"
+    assert code_of("planted/mine") is not None
+
+
+def test_the_name_is_the_same_in_every_python(planted: Planted) -> None:
+    """Every version of Python that this runs in has trees of its own; what they have alike is named."""
+    (planted.folder / "mine.py").write_text(SYNTAX, "utf-8")
+    assert code_of("planted/mine") == CodeName("", "")
 
 
 def test_every_implementation_of_ours_for_a_gpu_has_a_name() -> None:

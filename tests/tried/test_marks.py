@@ -159,7 +159,7 @@ def test_a_record_is_kept_in_a_checkout_alone(planted: Planted) -> None:
     with pytest.raises(UsageError, match="no backend announces file/kernel"):
         check_keepable(["planted/mine", "file/kernel"])
     (planted.folder.parent / ".git").rename(planted.folder.parent / "gone")
-    with pytest.raises(UsageError, match=r"no checkout of git. Install a clone in place, .* pip install -e"):
+    with pytest.raises(UsageError, match=r"git does not keep it .*Install a clone in place, .* pip install -e"):
         check_keepable(["planted/mine"])
 
 
@@ -182,3 +182,36 @@ def test_the_list_shows_the_marks(planted: Planted, cli: Cli) -> None:
     }
     planted.change("shared.py", "ONE = 1", "ONE = 2")
     assert "prechecked, before its code changed" in cli("list").out
+
+
+class _NoRows:
+    """Of a check that is not made."""
+
+    rows = ()
+    note = ""
+    interrupted = False
+
+
+def test_a_check_on_a_gpu_says_what_is_not_known_to_have_run(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("attnbench.workers.devices.nowhere", lambda *_: None)
+    monkeypatch.setattr("attnbench.interface.agreeing.check_features", lambda *_, **__: _NoRows())
+    done = cli("check", "numpy/naive", "torch/sdpa-cudnn", "--device", "cuda")
+    line = next(line for line in done.err.splitlines() if "not known to have run" in line)
+    assert "as they are now: torch/sdpa-cudnn. Expect to find faults" in line
+    assert "not known to have run" not in cli("check", "torch/naive", "--device", "cpu").err
+    assert "not known to have run" not in cli("check", "torch/naive", "--device", "cuda", "--quiet").err
+
+
+def test_a_run_on_a_gpu_says_it_too() -> None:
+    from attnbench.interface.running import _planned
+    from attnbench.measure.run.plan import make_plan
+
+    plan = make_plan(["gpu"], patterns=["torch/sdpa-cudnn"], probe=False)
+    lines: list[str] = []
+    _planned(lines.append)(replace(plan, refused={}))
+    assert [
+        line for line in lines if line.startswith("not known to have run on a GPU as they are now: torch/sdpa-cudnn.")
+    ]
+    lines.clear()
+    _planned(lines.append)(replace(plan, refused={cell.id: "no GPU here" for cell in plan.cells}))
+    assert not [line for line in lines if "not known" in line]

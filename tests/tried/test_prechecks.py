@@ -132,7 +132,7 @@ def test_where_nothing_can_be_kept_nothing_is_begun(
     assert done.code == 2
     assert "a record stands beside the code of a backend" in done.err
     (planted.folder.parent / ".git").rename(planted.folder.parent / "gone")
-    assert "no checkout of git" in cli("precheck", "planted/mine", "--record").err
+    assert "git does not keep it (fatal: " in cli("precheck", "planted/mine", "--record").err
 
 
 def test_what_tells_shapes_alone_says_so() -> None:

@@ -85,9 +85,17 @@ def _files(impl: str) -> dict[str, Path]:
 
 def _roots() -> dict[str, Path]:
     """The folders of the packages of all announced backends; these packages are imported, since their cards are."""
-    specs = {card.package: importlib.util.find_spec(card.package) for card in discover.backends().values()}
-    places = {name: spec.submodule_search_locations or [] for name, spec in specs.items() if spec is not None}
-    return {name: Path(place) for name, locations in places.items() for place in list(locations)[:1]}
+    packages = dict.fromkeys(card.package for card in discover.backends().values())
+    return {name: place for name in packages if (place := _folder(name)) is not None}
+
+
+def _folder(package: str) -> Path | None:
+    """The folder of a package; ``None`` where it is not there, or is no folder."""
+    try:
+        spec = importlib.util.find_spec(package)
+    except (ImportError, ValueError):
+        return None
+    return None if spec is None else next(map(Path, spec.submodule_search_locations or ()), None)
 
 
 def _file(module: str, roots: Mapping[str, Path]) -> Path | None:
@@ -140,8 +148,8 @@ def _words(node: ast.AST) -> Iterator[str]:
         if (value is None and not isinstance(node, ast.Constant)) or value == [] or name == "kind":
             continue  # what one version of Python has and another has not is empty
         for part in value if isinstance(value, list) else [value]:
-            if part is not None and _is_docstring(part, body):
-                continue
+            if _is_docstring(part, body) or (isinstance(node, ast.JoinedStr) and _is_text(part, "")):
+                continue  # Python 3.12 has empty texts in some f-strings
             yield name
             yield from _words(part) if isinstance(part, ast.AST) else [repr(part)]
     yield "."
@@ -150,8 +158,9 @@ def _words(node: ast.AST) -> Iterator[str]:
 def _is_docstring(statement: object, body: object) -> bool:
     if not isinstance(body, list) or not body or statement is not body[0]:
         return False
-    return (
-        isinstance(statement, ast.Expr)
-        and isinstance(statement.value, ast.Constant)
-        and isinstance(statement.value.value, str)
-    )
+    return isinstance(statement, ast.Expr) and _is_text(statement.value)
+
+
+def _is_text(node: object, text: str | None = None) -> bool:
+    """Whether a node is a text, and this one where one is given."""
+    return isinstance(node, ast.Constant) and isinstance(node.value, str) and text in (None, node.value)

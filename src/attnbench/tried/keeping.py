@@ -65,4 +65,7 @@ def _why_not(folder: Path) -> str | None:
         done = subprocess.run(words, capture_output=True, timeout=PATIENCE_S, check=False)
     except (OSError, subprocess.SubprocessError) as error:
         return f"git cannot be asked about it: {error}"
-    return None if done.returncode == 0 else "that is no checkout of git"
+    if done.returncode == 0:
+        return None
+    said = done.stderr.decode(errors="replace").strip().splitlines()[:1]
+    return f"git does not keep it ({''.join(said)})"
