@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,6 +77,7 @@ def plant(root: Path, monkeypatch: pytest.MonkeyPatch) -> Planted:
         about={"mine": "a kernel", "other": "another", "plain": "one for a CPU", "gone": "one whose file is not there"},
         devices={"mine": ("cpu", "cuda"), "other": ("cuda",), "plain": ("cpu",), "gone": ("cuda",)},
     )
+    monkeypatch.delitem(sys.modules, PACKAGE, raising=False)  # that of another test
     monkeypatch.syspath_prepend(folder.parent)
     monkeypatch.setattr(discover, "backends", lambda: {"planted": card})
     return Planted(folder)

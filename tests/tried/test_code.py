@@ -112,7 +112,7 @@ def test_a_card_of_a_package_that_is_none_hides_no_other(package: str, monkeypat
 def test_the_name_is_the_same_in_every_python(planted: Planted) -> None:
     """Every version of Python that this runs in has trees of its own; what they have alike is named."""
     (planted.folder / "mine.py").write_text(SYNTAX, "utf-8")
-    assert code_of("planted/mine") == CodeName("", "")
+    assert code_of("planted/mine") == CodeName("d70605db282a", "6c8cda5ac609")
 
 
 def test_every_implementation_of_ours_for_a_gpu_has_a_name() -> None:

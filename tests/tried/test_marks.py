@@ -40,12 +40,12 @@ def marked(record: GpuRecord) -> GpuMark:
     [
         (None, None, "never", "never tried"),
         (None, "today", "prechecked", "prechecked"),
-        (None, "old", "changed", "prechecked, before its code changed"),
+        (None, "old", "changed", "prechecked, then changed"),
         ("today", None, "ran", "ran on NVIDIA H200"),
         ("today", "old", "ran", "ran on NVIDIA H200"),
-        ("old", None, "changed", "ran on NVIDIA H200, before its code changed"),
+        ("old", None, "changed", "ran on NVIDIA H200, then changed"),
         ("old", "today", "prechecked", "prechecked"),
-        ("old", "old", "changed", "ran on NVIDIA H200, before its code changed"),
+        ("old", "old", "changed", "ran on NVIDIA H200, then changed"),
     ],
 )
 def test_a_mark_is_about_the_code_of_today(
@@ -181,7 +181,7 @@ def test_the_list_shows_the_marks(planted: Planted, cli: Cli) -> None:
         "ran": [],
     }
     planted.change("shared.py", "ONE = 1", "ONE = 2")
-    assert "prechecked, before its code changed" in cli("list").out
+    assert "prechecked, then changed" in cli("list").out
 
 
 class _NoRows:

@@ -38,7 +38,7 @@ def made(planted: Planted, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> M
     def make(*impls: str, device: str = "cuda", codes: Any = None, failed: Any = None, **changes: Any) -> Path:
         monkeypatch.setattr(synthetic, "cells", lambda *some: [replace(each, device=device) for each in cells(*some)])
         of = {"hardware": H200, "frameworks": {"planted": {"planted": "1.2"}}}
-        info = synthetic.info(**{"fingerprint": synthetic.fingerprint(**of), **changes})
+        info = synthetic.info(**{"fingerprint": synthetic.fingerprint(**of), "devices": (device,), **changes})
         folder = synthetic.write_run(tmp_path / "results", info, impls=impls, failed=failed, bursts=4)
         if codes is None:
             codes = codes_on_gpu([Cell("smoke", {}, None, impl, device=device) for impl in impls])
@@ -108,7 +108,7 @@ def test_what_cannot_be_told_is_not_kept(
 def test_a_run_of_a_cpu_has_nothing_to_keep(made: Making, cli: Cli, tmp_path: Path) -> None:
     done = cli("report", made("planted/mine", device="cpu"), "-o", tmp_path / "page", "--record")
     assert done.code == 5
-    assert "no cell of these runs was asked of a GPU" in done.err
+    assert "nothing in these runs was asked of a GPU" in done.err
     assert not (tmp_path / "page").exists()
     assert codes_on_gpu([Cell("smoke", {}, None, "planted/mine")]) == {}
 

@@ -16,7 +16,7 @@ from attnbench.tried.record import GpuPrecheck, GpuRecord, GpuRecordError, GpuRu
 # one of both, with other code. never: neither. unreadable: the record is no record.
 State = Literal["ran", "prechecked", "changed", "never", "unreadable"]
 NEVER = "never tried"
-CHANGED = "before its code changed"
+CHANGED, THEN_CHANGED = "before its code changed", "then changed"
 # The parts of a precheck for people; those that stand for more come first. Launches are no proof of anything.
 PARTS = {
     "machine code": "machine code",
@@ -96,9 +96,9 @@ def _marked(impl: str, record: GpuRecord) -> GpuMark:
     if prechecked is not None and is_code_of(impl, prechecked.code):
         return GpuMark("prechecked", f"prechecked{_only(prechecked)}", _of_precheck(prechecked) + before, record)
     if record.ran:
-        return GpuMark("changed", f"ran on {record.ran[0].device}, {CHANGED}", before.removeprefix("; "), record)
+        return GpuMark("changed", f"ran on {record.ran[0].device}, {THEN_CHANGED}", before.removeprefix("; "), record)
     if prechecked is not None:
-        return GpuMark("changed", f"prechecked, {CHANGED}", f"prechecked {prechecked.date}, {CHANGED}", record)
+        return GpuMark("changed", f"prechecked, {THEN_CHANGED}", f"prechecked {prechecked.date}, {CHANGED}", record)
     return GpuMark("never", NEVER, NEVER, record)
 
 
