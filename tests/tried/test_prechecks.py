@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from textwrap import dedent
 
@@ -22,6 +23,7 @@ CODE = KernelRow("planted/mine", "attend", "sm_90", "ok", compiled=True)
 NUMBERS = PartRow("planted/mine", "numerics", "ok", "causal")
 LAUNCHES = PartRow("planted/mine", "launches", "ok", "attend")
 SHAPES = PartRow("planted/mine", "lowers", "ok", "cuda", detail={"by": SHAPES_ALONE})
+SOME_SHAPES = replace(SHAPES, detail=SHAPES.detail | {"untold": [{"feature": "mask"}]})
 WRONG = PartRow("planted/mine", "memory", "wrong", "attend", "race: two programs")
 LOST = PartRow("planted/mine", "numerics", "lost", reason="it took too long")
 UNTOLD = PartRow("planted/mine", "numerics", "unknown", reason="it is not interpreted")
@@ -49,6 +51,7 @@ def finding(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
         ([CODE, NUMBERS, LAUNCHES], ("machine code", "numerics"), (), "prechecked"),
         ([CODE, NUMBERS, UNKNOWN], ("machine code", "numerics"), ("lowers",), "prechecked"),
         ([SHAPES], ("shapes",), (), "prechecked: shapes only"),
+        ([SOME_SHAPES], ("shapes",), ("shapes",), "prechecked: shapes only"),
         ([CODE, UNTOLD], ("machine code",), ("numerics",), "prechecked: machine code only"),
     ],
 )  # fmt: skip

@@ -82,11 +82,16 @@ def _part(row: PrecheckRow) -> str:
     return "shapes" if row.part == "lowers" and row.detail.get("by") == SHAPES_ALONE else row.part
 
 
+def _is_not_whole(row: PrecheckRow) -> bool:
+    """Whether something of a row could not be told: all of it, or some of its cases."""
+    return row.status == "unknown" or (not isinstance(row, KernelRow) and bool(row.detail.get("untold")))
+
+
 def _entry(impl: str, rows: Sequence[PrecheckRow], code: CodeName) -> GpuPrecheck:
     archs = dict.fromkeys(row.arch for row in rows if isinstance(row, KernelRow) and row.arch and row.status == "ok")
     card = discover.backend(impl.partition("/")[0])
     versions = {name: of for name in (card.requires, *card.also) if (of := installed(name)) is not None}
-    unknown = dict.fromkeys(_part(row) for row in rows if row.status == "unknown")
+    unknown = dict.fromkeys(_part(row) for row in rows if _is_not_whole(row))
     today = datetime.now(UTC).date().isoformat()
     return GpuPrecheck(today, tuple(archs), tuple(_told(rows)), tuple(unknown), versions, code)
 
