@@ -54,7 +54,8 @@ def _about(mark: GpuMark) -> str:
     if mark.state != "prechecked" or prechecked is None:
         return ""
     told = [*prechecked.architectures, *named(prechecked.parts)]
-    missing = f"; not, or not wholly, {', '.join(prechecked.unknown)}" if prechecked.unknown else ""
+    unknown = named(prechecked.unknown)
+    missing = f"; not, or not wholly, told: {', '.join(unknown)}" if unknown else ""
     versions = ", ".join(f"{name} {version}" for name, version in prechecked.versions.items())
     return escaped(f"{', '.join(told)}{missing}; {versions}")
 

@@ -13,10 +13,11 @@ from datetime import date
 from pathlib import Path
 from typing import Any, TypeVar
 
+from attnbench.backends.card import GPU_RECORD
 from attnbench.errors import AttnbenchError, not_one_of
 from attnbench.tried.code import CodeName, package_of
 
-FILE = "gpu_record.json"
+FILE = GPU_RECORD
 ABOUT = "Written by attnbench precheck --record and attnbench report --record, and by nobody else."
 
 
