@@ -53,11 +53,12 @@ def _about(mark: GpuMark) -> str:
         return escaped(f"{ran[0].ok} ok, of {', '.join(ran[0].suites)}; driver {ran[0].driver}; {ran[0].source}")
     if mark.state != "prechecked" or prechecked is None:
         return ""
-    told = [*prechecked.architectures, *named(prechecked.parts)]
-    unknown = named(prechecked.unknown)
-    missing = f"; not, or not wholly, told: {', '.join(unknown)}" if unknown else ""
+    told, unknown = named(prechecked.parts), named(prechecked.unknown)
+    said = [*prechecked.architectures, *(f"{part} in part" if part in unknown else part for part in told)]
+    untold = ", ".join(part for part in unknown if part not in told)
+    missing = f"; not told: {untold}" if untold else ""
     versions = ", ".join(f"{name} {version}" for name, version in prechecked.versions.items())
-    return escaped(f"{', '.join(told)}{missing}; {versions}")
+    return escaped(f"{', '.join(said)}{missing}; {versions}")
 
 
 def listed(by_name: Mapping[str, GpuMark] | None = None) -> str:

@@ -30,9 +30,9 @@ def test_code_that_changes_is_no_longer_prechecked_on_the_pages(
     code = code_of("planted/mine")
     assert code is not None
     told = ("machine code", "numerics")
-    entry = GpuPrecheck("2026-11-29", ("sm_90",), told, ("offsets",), {"x": "1"}, code)
+    entry = GpuPrecheck("2026-11-29", ("sm_90",), told, ("offsets", "numerics"), {"x": "1"}, code)
     keep({"planted/mine": lambda _: GpuRecord(entry)})
-    about = "sm\\_90, machine code, numbers; not, or not wholly, told: offsets; x 1"
+    about = "sm\\_90, machine code, numbers in part; not told: offsets; x 1"
     assert f"| `planted/mine` | prechecked 2026-11-29 | {about} |" in gpu_page.marked()
     assert "* Passed the precheck as it is now, and has never run: `planted/mine`." in gpu_page.listed()
     planted.change("shared.py", "ONE = 1", "ONE = 2")
