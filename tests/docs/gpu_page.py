@@ -94,7 +94,8 @@ def _only(mark: GpuMark) -> str:
 
 
 def _wrapped(line: str, width: int = 118) -> str:
-    lines, words = [], line.split(" ")
+    lines: list[str] = []
+    words = line.split(" ")
     while words:
         row = words.pop(0) if not lines else f"  {words.pop(0)}"
         while words and len(row) + 1 + len(words[0]) <= width:

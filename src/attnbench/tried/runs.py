@@ -22,6 +22,7 @@ UNNAMED = "a GPU without a name"
 CHECK = "check"
 FROM_A_FILE = "it came from a file of your own, and a record stands beside the code of a backend"
 UNKNOWN_CODE = "the run does not say which code it ran; measure it again"
+NOTHING: tuple[GpuRun, ...] = ()
 # The run folders of a day, and what its steps ``check-…`` left, as JUnit XML.
 DayFiles = tuple[Sequence[Path], Sequence[Path]]
 
@@ -53,7 +54,7 @@ class KeptRuns:
         lines = [
             f"recorded: {name}: {run.device}, {run.ok} ok" + (f", {run.failed} failed" if run.failed else "")
             for name, runs in self.recorded.items()
-            for run in reduce(merged, runs, ())
+            for run in reduce(merged, runs, NOTHING)
         ]
         lines += [f"not recorded: {name}: {why}" for name, why in self.left_out.items()]
         return lines + [f"written: {file}" for file in self.files]
