@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 
 from attnbench.measure.run.run import codes_on_gpu
-from attnbench.results.journal import CODES
+from attnbench.results.journal import CODES, codes_in
 from attnbench.results.read import JOURNAL
 from attnbench.results.schema import Gpu, Hardware, Imported
 from attnbench.suite import Cell
-from attnbench.tried.code import code_of
+from attnbench.tried.code import CodeName, code_of
 from attnbench.tried.marks import mark
-from tests.program import Cli
+from tests.program import SMALL, Cli
 from tests.results import synthetic
 from tests.tried.planted import Planted
 
@@ -165,3 +165,13 @@ def test_a_day_is_kept_with_what_it_checked(made: Making, planted: Planted, cli:
     assert (ran.source, ran.suites) == (f"{run.name}, check-planted beside {run.name}", ("smoke", "check"))
     cli("report", tmp_path / "day.tgz", "-o", tmp_path / "page", "--record")
     assert planted.record().ran == (ran,)
+
+
+def test_a_run_writes_down_the_code_of_what_it_asks_of_a_gpu(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Here the CPU stands in for a GPU."""
+    monkeypatch.setattr("attnbench.measure.run.run.CPU", "no device here")
+    done = cli("run", "smoke", "--impl", "numpy/naive", *SMALL, "--budget", "2s", "--json")
+    codes = codes_in(Path(done.document["folder"]) / JOURNAL)
+    assert {"torch/sdpa", "jax/pallas", "triton/flash"} <= set(codes)
+    assert "numpy/naive" not in codes
+    assert codes["torch/sdpa"] == asdict(code_of("torch/sdpa") or CodeName("", ""))
