@@ -5,8 +5,9 @@ Nothing heavy is imported until it is used: ``import attnbench`` loads no framew
 Rooms, in reading order: ``attention`` (what it is), ``backends`` (who computes it), ``api`` (what files of kernels,
 adapters and suites import), ``suite`` and ``groups`` (a question and its cells), ``agree`` (when it is right),
 ``explaining`` (saved arrays), ``workers`` (processes that can be lost), ``checking`` (agreement, in processes),
-``precheck`` (kernels for a GPU, without one), ``measure`` (how long and how much), ``results`` (what was seen, kept),
-``comparing`` (runs against each other), ``live`` (two sides, both alive), ``crossover`` (from where on one is faster),
+``precheck`` (kernels for a GPU, without one), ``tried`` (what has run on a GPU or was prechecked), ``measure`` (how
+long and how much), ``results`` (what was seen, kept), ``comparing`` (runs against each other), ``live`` (two sides,
+both alive), ``crossover`` (from where on one is faster),
 ``analysis`` (what suites compute of results), ``answers`` (which one to take), ``workloads`` (what is served),
 ``ablate`` (trainings), ``exchange`` (other tools' formats), ``scoreboard`` (our verdicts and theirs), ``ci`` (files
 for a kernel's own repository), ``show`` and ``report`` (for people), ``interface`` (what is asked, in a shell or in

@@ -21,6 +21,7 @@ def test_every_implementation_has_a_line_of_its_own(cli: Cli) -> None:
         "available": "yes",
         "devices": ["cpu"],
         "about": "the formula stage by stage; every feature",
+        "gpu": None,
         "reason": None,
     }
     cudnn = rows["jax/nn-cudnn"]
@@ -37,11 +38,12 @@ def test_every_implementation_has_a_line_of_its_own(cli: Cli) -> None:
 def test_in_a_pipe_a_row_is_one_line(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "40")
     lines = cli("list").out.splitlines()
-    assert lines[0].split() == ["implementation", "available", "devices", "about", "reason"]
+    assert lines[0].split() == ["implementation", "available", "devices", "about", "on", "a", "GPU", "reason"]
     assert len(lines) == 2 + 45
-    assert max(map(len, lines)) <= 120
+    assert max(map(len, lines)) <= 150
     cudnn = next(line for line in lines if line.startswith("torch/sdpa-cudnn"))
-    assert cudnn.endswith("PyTorch's SDPA, cuDNN's kernel; 16-bit          needs cuda: no GPU here")
+    assert "  PyTorch's SDPA, cuDNN's kernel; 16-bit  " in cudnn
+    assert cudnn.endswith("  needs cuda: no GPU here")
 
 
 def test_where_all_is_available_there_is_no_column_of_reasons(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,7 +28,7 @@ def test_without_a_name_it_writes_what_takes_seconds_and_says_what_else_there_is
     written: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert write.main([]) == 0
-    assert written == ["architecture", "shapes", "columns", "commands", "schema", "mutants-list"]
+    assert written == ["architecture", "shapes", "columns", "commands", "schema", "gpu", "mutants-list"]
     rest = capsys.readouterr().out.partition("by name only:\n")[2]
     assert [line.split()[0] for line in rest.splitlines()] == [name for name in write.PAGES if name not in written]
 

@@ -149,6 +149,13 @@ def implementations() -> None:
     page.PAGE.write_text(page.filled(page.PAGE.read_text("utf-8"), page.DECLARED, page.complete()), "utf-8")
 
 
+def gpu() -> None:
+    """What was seen of implementations that claim a GPU, in two pages."""
+    from tests.docs import gpu_page
+
+    gpu_page.write()
+
+
 def implementations_measured(run: Path) -> None:
     """The second part, from a saved run."""
     from tests.docs import implementations_page as page
@@ -187,6 +194,7 @@ PAGES: Mapping[str, Page] = {
     "columns": Page(columns, "results.md, its tables of columns", SECONDS, "attnbench.results"),
     "commands": Page(commands, "commands.md", SECONDS, "the program"),
     "schema": Page(schema, "schema.md", SECONDS, "attnbench.results"),
+    "gpu": Page(gpu, "implementations.md, what is known on a GPU; gpu.md too", SECONDS, "the records beside the code"),
     "mutants-list": Page(mutants_list, "mutants.md, its list", SECONDS, "attnbench.agree.mutants"),
     "semantics": Page(semantics, "semantics.md", "a minute", "the installed frameworks, which it names"),
     "implementations": Page(

@@ -78,6 +78,7 @@ BREACHES: list[Breach] = [
     ("measure and checking", "checking/features.py", "def later():\n    import attnbench.show.console"),
     ("precheck judges kernels", "precheck/rows.py", "import attnbench.measure"),
     ("precheck judges kernels", "precheck/triton/machine.py", "import torch"),
+    ("tried keeps", "tried/runs.py", "from attnbench.measure.run import run"),
     ("ablate trains and analysis reads", "analysis/judged.py", "import attnbench.report"),
     ("ablate trains and analysis reads", "ablate/training.py", "import attnbench.measure.bench"),
     ("ci writes files", "ci/files.py", "from attnbench.show.console import say"),

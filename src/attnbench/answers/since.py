@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 from attnbench.backends import discover
+from attnbench.backends.card import GPU_RECORD
 from attnbench.results.schema import Fingerprint
 from attnbench.versions import installed
 
@@ -92,11 +93,11 @@ def _code(then: str, backend: str) -> Since | None:
 
 @cache
 def _same(commit: str, folder: str) -> bool | None:
-    """Whether the files in a folder are those of a commit; ``None`` where git cannot tell."""
+    """Whether the files in a folder are those of a commit, but for records; ``None`` where git cannot tell."""
     git = shutil.which("git")
     if git is None or not folder or not Path(folder).is_dir():
         return None
-    words = [git, "-C", folder, "diff", "--quiet", commit, "--", "."]
+    words = [git, "-C", folder, "diff", "--quiet", commit, "--", ".", f":(exclude){GPU_RECORD}"]
     try:
         done = subprocess.run(words, capture_output=True, timeout=PATIENCE_S, check=False)
     except (OSError, subprocess.SubprocessError):

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 # Read by OpenMP and BLAS when they are loaded; every framework obeys at least one of them.
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+# What is known of a backend's implementations on a GPU, in a file beside their code that is none of it.
+GPU_RECORD = "gpu_record.json"
 OPTIONS = ("mask", "bias", "causal", "softcap", "lse")
 
 

@@ -85,9 +85,13 @@ def _check_features(
     """Check feature by feature and dtype by dtype, show, and return the exit status."""
     from attnbench.commands.checks.shown import write_and_show
     from attnbench.interface.agreeing import check_features, feature_options, tell_wrong
+    from attnbench.tried.code import GPU
+    from attnbench.tried.marks import untried
 
     chosen = feature_options(where, demands, choices)
     say(f"checking {len(chosen.impls)} implementation{'s' * (len(chosen.impls) != 1)} against the float64 oracle")
+    if chosen.device == GPU and (new := untried(chosen.impls)):
+        say(new)
     end_as_interrupted()
     with ProgressLine(chosen.budget_s) as progress:
         checked = check_features(chosen, demands, began, progress=tell_wrong, watch=progress, note=say)

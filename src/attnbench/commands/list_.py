@@ -24,10 +24,12 @@ WHAT = ("impls", "suites", "cells", "shapes", "workloads", "backends")
 # The source and its fields are in the JSON document and in docs/shapes.md.
 SHOWN_OF_SHAPES = ("shape", "title", "heads", "sizes", "mask", "scale", "besides", "context")
 SHOWN_OF_WORKLOADS = ("workload", "mix", "figures")
+ON_A_GPU = "on a GPU"
+SAID = {"gpu": ON_A_GPU}  # the heads of columns that JSON names otherwise
 # What a narrow terminal leaves out, the highest first.
 RANKS = {"title": 3, "context": 2, "scale": 1}
 # Columns that are drawn only where something stands in them.
-FILLED = ("reason", "lacks")
+FILLED = (ON_A_GPU, "reason", "lacks")
 
 
 def list_(
@@ -60,6 +62,7 @@ def list_(
     if as_json:
         document({what: rows})
     else:
+        rows = [{SAID.get(name, name): value for name, value in row.items()} for row in rows]
         heads = list(rows[0]) if rows else []
         heads = [head for head in heads if head not in FILLED or any(row[head] for row in rows)]
         texts = [[_text(row[head]) for head in heads] for row in rows]
@@ -67,6 +70,8 @@ def list_(
 
 
 def _text(value: Any) -> str:
+    if isinstance(value, dict):
+        return str(value["short"])
     return "" if value is None else ", ".join(value) if isinstance(value, list) else str(value)
 
 
@@ -85,8 +90,10 @@ def _impls() -> list[dict[str, Any]]:
 
 
 def _impl(info: BackendInfo, variant: str) -> dict[str, Any]:
+    from attnbench.tried.marks import mark
     from attnbench.workers.gpus import why_nowhere
 
+    gpu_mark = mark(f"{info.name}/{variant}")
     devices = list(info.devices.get(variant, ()))
     why = info.why_missing(variant) or why_nowhere(info.name, devices)
     return {
@@ -94,6 +101,7 @@ def _impl(info: BackendInfo, variant: str) -> dict[str, Any]:
         "available": "no" if why else "yes",
         "devices": devices,
         "about": info.about.get(variant),
+        "gpu": None if gpu_mark is None else gpu_mark.to_dict(),
         "reason": why,
     }
 

@@ -292,6 +292,10 @@ Roofline = Annotated[
 LaunchesAlone = Annotated[
     bool, typer.Option("--launches", help="With --roofline: what suite gpu launches there, and nothing else.")
 ]
+RecordPassed = Annotated[bool, typer.Option("--record", help="Keep beside the code which implementations passed.")]
+RecordRan = Annotated[
+    bool, typer.Option("--record", help="Keep beside the code which implementations ran on a GPU in these runs.")
+]
 PrecheckPage = Annotated[Path | None, typer.Option("-o", "--out", metavar="PAGE", help="The same as a page of HTML.")]
 SemanticsPage = Annotated[bool, typer.Option("--markdown", help="A page such as docs/semantics.md.")]
 Github = Annotated[bool, typer.Option("--github", help="GitHub's step summary and annotations.")]

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from attnbench.attention.problem import Case
     from attnbench.precheck.parts import Part
     from attnbench.precheck.rows import Prechecked
+    from attnbench.tried.code import CodeName
 
 SUITE = "gpu"
 FLOOR = "A floor at these rates, where exponentials are left to the special units; no forecast."
@@ -32,6 +33,7 @@ def precheck(
     timeout: options.KernelTimeout = 300.0,
     roofline: options.Roofline = None,
     launches: options.LaunchesAlone = False,
+    record: options.RecordPassed = False,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -50,12 +52,7 @@ def precheck(
 
         check_report_extra("attnbench precheck --out")
         check_output("--out", out, drop_ins(files))
-    if launches and roofline is None:
-        msg = "--launches counts waves on a GPU by name: attnbench precheck triton/flash --launches --roofline H100"
-        raise UsageError(msg)
-    if launches and archs:
-        msg = "--launches compiles for the GPU that --roofline names, and for no other --arch; leave it out"
-        raise UsageError(msg)
+    _check_words(launches=launches, roofline=roofline, archs=archs, record=record, named=bool(impls or files))
     foretold = _foretold(roofline) if roofline is not None else {}
     if roofline is not None and not (impls or files or launches):
         if as_json:
@@ -66,15 +63,52 @@ def precheck(
     names = _names(impls or [], files or [], timeout)
     archs = [foretold["roofline"]["device"]["arch"]] if launches else archs or list(ARCHITECTURES)
     question = PrecheckQuestion(names, [str(file.resolve()) for file in files or []], archs, timeout)
+    codes = _codes(names) if record else {}
     say(f"prechecking {len(names)} implementation{'s' * (len(names) != 1)} for {', '.join(question.archs)}")
     answer = prechecked(question, lambda row: say(line_of(row)), **_parts(roofline, alone=launches))
     if out is not None:
         _write(answer, question.archs, out)
+    kept = _kept(answer, codes) if record else {}
     if as_json:
-        document({**answer.to_dict(), **foretold})
+        document({**answer.to_dict(), **foretold, **kept})
     else:
         show("\n\n".join([text(answer), *(_roofline_text(value) for value in foretold.values())]))
     raise typer.Exit(answer.exit_code)
+
+
+def _check_words(*, launches: bool, roofline: str | None, archs: Sequence[str], record: bool, named: bool) -> None:
+    """Raise ``UsageError`` for options that do not go together."""
+    if launches and roofline is None:
+        msg = "--launches counts waves on a GPU by name: attnbench precheck triton/flash --launches --roofline H100"
+        raise UsageError(msg)
+    if launches and archs:
+        msg = "--launches compiles for the GPU that --roofline names, and for no other --arch; leave it out"
+        raise UsageError(msg)
+    if launches and record:
+        msg = "--record keeps what a precheck finds, and --launches alone prechecks nothing: leave one of them out"
+        raise UsageError(msg)
+    if record and roofline is not None and not named:
+        msg = "--record keeps what a precheck finds, and --roofline alone prechecks nothing: name implementations too"
+        raise UsageError(msg)
+
+
+def _codes(names: Sequence[str]) -> dict[str, CodeName | None]:
+    """The names of the code that is about to be prechecked; an error where no record of it could be kept."""
+    from attnbench.tried.code import code_of
+    from attnbench.tried.keeping import check_keepable
+
+    check_keepable(names)
+    return {name: code_of(name) for name in names}
+
+
+def _kept(answer: Prechecked, codes: dict[str, CodeName | None]) -> dict[str, Any]:
+    """What passed, written into the records beside the code; for people at once, and for the document."""
+    from attnbench.tried.prechecks import keep_prechecks
+
+    kept = keep_prechecks(answer, codes)
+    for line in kept.lines():
+        say(line)
+    return {"recorded": list(kept.recorded), "not_recorded": kept.left_out, "withdrawn": kept.withdrawn}
 
 
 def _write(answer: Prechecked, archs: Sequence[str], out: Path) -> None:

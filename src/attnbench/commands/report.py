@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -16,6 +15,11 @@ from attnbench.errors import EXIT_OK, ResultsError, UsageError
 from attnbench.interface.places import reports_folder
 from attnbench.interface.suite_files import suites_for, use_suites
 from attnbench.show.console import document, say, show
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from attnbench.tried.runs import KeptRuns
 
 
 def _comparisons(days: Sequence[DayArchive], place: Path) -> list[PredictionComparison]:
@@ -44,6 +48,7 @@ def report(
     *,
     out: options.ReportOut = None,
     suite_files: options.SuiteFiles = None,
+    record: options.RecordRan = False,
     as_json: options.Json = False,
 ) -> None:
     """Write an offline HTML page with figures, Markdown and CSV from one run or several, or from a day of the GPU."""
@@ -63,6 +68,7 @@ def report(
         msg = "no run had begun when the archive was written: there is nothing to report"
         raise ResultsError(msg)
     folders = find_runs(named)
+    kept = _on_gpu(folders, days) if record else None
     infos = [read_info(folder) for folder in folders]
     ids = [info.run_id for info in infos]
     suites = suites_for(infos, given)
@@ -74,10 +80,11 @@ def report(
     collection = collected(folders, suites)
     page = write_collected(collection, place)
     comparisons = _comparisons(days, place)
+    recorded = {} if kept is None else _recorded(kept)
     if as_json:
         about = {} if collection.machines is None else {"machines": collection.machines.describe()}
         predicted = {"predictions": [each.to_dict() for each in comparisons]} if comparisons else {}
-        document({"report": str(page), "runs": ids, **about, **predicted, "exit_code": EXIT_OK})
+        document({"report": str(page), "runs": ids, **about, **predicted, **recorded, "exit_code": EXIT_OK})
     else:
         show(answer_text(collection))
         for each in comparisons:
@@ -85,3 +92,20 @@ def report(
         show(f"\nreport: {page}")
         for folder in folders:
             show(f"tables: attnbench export {shlex.quote(str(folder))} --to markdown")
+
+
+def _on_gpu(folders: Sequence[Path], days: Sequence[DayArchive]) -> KeptRuns:
+    """What there is to record of runs and days, before anything is written; an error where that is nothing."""
+    from attnbench.tried.runs import ran_on_gpu
+
+    return ran_on_gpu(folders, [(day.runs, day.checks) for day in days])
+
+
+def _recorded(kept: KeptRuns) -> dict[str, Any]:
+    """The same, written into the records beside the code; for people at once, and for the document."""
+    from attnbench.tried.runs import keep_runs
+
+    keep_runs(kept)
+    for line in kept.lines():
+        say(line)
+    return {"recorded": list(kept.recorded), "not_recorded": kept.left_out}

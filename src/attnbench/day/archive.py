@@ -44,6 +44,11 @@ class DayArchive:
             raise ResultsError(msg) from error
         return comparison
 
+    @property
+    def checks(self) -> list[Path]:
+        """The rows of its steps ``check-…``, as JUnit XML, of those that came to their end."""
+        return sorted((self.folder / "texts").glob("check-*.xml"))
+
     def lines(self) -> list[str]:
         """What became of the day, and of each step that is not ok."""
         steps = self.journal["steps"]

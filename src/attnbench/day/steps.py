@@ -81,7 +81,8 @@ def steps(stage: Stage, wheels: Path, out: Path) -> list[DayStep]:
         return DayStep(name, budget + 20.0, command)
 
     def checked(backend: str, pattern: str) -> DayStep:
-        command = (*ATTNBENCH, "check", pattern, *on, "--quick", "--budget", "40s", "--timeout", "30", "-q")
+        rows = ("--junit", str(out / "day" / "texts" / f"check-{backend}.xml"))
+        command = (*ATTNBENCH, "check", pattern, *on, "--quick", "--budget", "40s", "--timeout", "30", "-q", *rows)
         return DayStep(f"check-{backend}", 60.0, command)
 
     kernels = [word for pattern in stage.kernels for word in ("--impl", pattern)]

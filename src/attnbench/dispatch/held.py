@@ -8,6 +8,7 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
+from attnbench.backends.card import GPU_RECORD
 from attnbench.dispatch.records import HeldVersions
 from attnbench.errors import UsageError, not_one_of
 from attnbench.results.fingerprint import PACKAGES, collect_fingerprint
@@ -34,6 +35,8 @@ def _contents(roots: Iterable[str], name: str) -> bytes:
     files = []
     for root in map(Path, roots):
         for file in (path for path in root.rglob("*") if path.suffix in READ and path.is_file()):
+            if file.name == GPU_RECORD:
+                continue
             place = file.relative_to(root).as_posix()
             if name != "attnbench" or not place.startswith(("impls/", "suites/")):
                 files.append((place, hashlib.sha256(file.read_bytes()).digest()))

@@ -125,10 +125,15 @@ def _check(suites: Sequence[str], words: RunWords) -> None:
 def _planned(note: Note) -> Callable[[Plan], None]:
     def planned(plan: Plan) -> None:
         from attnbench.interface.serving import check_servable, left_out
+        from attnbench.tried.code import GPU
+        from attnbench.tried.marks import untried
 
         check_servable(plan)
         for line in left_out(plan):
             note(line)
+        on_gpu = [cell.impl for cell in plan.cells if cell.device == GPU and cell.id not in plan.refused]
+        if new := untried(on_gpu):
+            note(new)
 
     return planned
 

@@ -25,6 +25,8 @@ RECORD_TYPES: tuple[str, ...] = get_args(RecordType)
 LEFT_OUT = "left_out"
 # The event that says in sentences what a budget made otherwise than it usually is.
 SHORTENED = "shortened"
+# The event that names the code of all that a GPU can run, in a run that asks anything of one.
+CODES = "codes"
 # The event that says of a cell that its bursts of a replicate were audited in the process that timed them, and the one
 # that says that they never were: those count nowhere.
 STANDS, WITHDRAWN = "stands", "withdrawn"
@@ -204,6 +206,15 @@ def left_out(path: Path) -> list[dict[str, Any]]:
 def shortened(path: Path) -> list[str]:
     """What a budget made otherwise than it usually is, in sentences, in all parts of a run; empty likewise."""
     return list(dict.fromkeys(str(s) for event in _events(path, SHORTENED) for s in event.get("sentences", ())))
+
+
+def codes_in(path: Path) -> dict[str, Mapping[str, str]]:
+    """The name of the code that each implementation had in all parts of a run; without those that had two."""
+    names: dict[str, list[Mapping[str, str]]] = {}
+    for event in _events(path, CODES):
+        for impl, code in event.get("implementations", {}).items():
+            names.setdefault(impl, []).append(code)
+    return {impl: codes[0] for impl, codes in names.items() if all(code == codes[0] for code in codes)}
 
 
 def _events(path: Path, name: str) -> list[Mapping[str, Any]]:

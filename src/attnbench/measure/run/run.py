@@ -6,8 +6,10 @@ import importlib.util
 import time
 from collections.abc import Iterable
 from contextlib import ExitStack
+from dataclasses import asdict
 from importlib.metadata import version
 
+from attnbench.backends import discover
 from attnbench.errors import MissingExtraError
 from attnbench.measure.run import rows
 from attnbench.measure.run.ongoing import OngoingRun
@@ -15,10 +17,12 @@ from attnbench.measure.run.options import RunOptions, RunOutcome
 from attnbench.measure.run.plan import Plan, chosen_suites, make_plan, plan_of
 from attnbench.measure.run.resuming import resumed
 from attnbench.results.fingerprint import collect_fingerprint
-from attnbench.results.journal import LEFT_OUT
+from attnbench.results.journal import CODES, LEFT_OUT
 from attnbench.results.schema import FiledSuite, RunInfo
 from attnbench.results.store import RunWriter, new_run_id, utc_now
-from attnbench.suite import Suite
+from attnbench.suite import Cell, Suite
+from attnbench.tried.code import claims_gpu, code_of
+from attnbench.workers.gpus import CPU
 from attnbench.workers.lock import only_run
 
 # Intervals need SciPy; Parquet needs pandas and pyarrow.
@@ -103,4 +107,17 @@ def _started(options: RunOptions, began: float) -> OngoingRun:
     planned = {cell.id: rows.planned(cell, info.run_id, fingerprint.machine_id, code) for cell in plan.cells}
     writer.plan(planned.values())
     writer.event(LEFT_OUT, groups=[group.to_dict() for group in plan.left_out])
+    if codes := codes_on_gpu(plan.cells):
+        writer.event(CODES, implementations=codes)
     return OngoingRun(options, writer, plan, planned, began=began)
+
+
+def codes_on_gpu(cells: Iterable[Cell]) -> dict[str, dict[str, str]]:
+    """The names of the code of what a GPU can run, where it is asked for: ``report --record`` knows by them what ran.
+
+    Of all that claims a GPU, since a check beside a run may be about others than the run.
+    """
+    if all(cell.device == CPU for cell in cells):
+        return {}
+    names = (name for name in discover.implementation_names() if claims_gpu(name))
+    return {name: asdict(code) for name in names if (code := code_of(name)) is not None}

@@ -1,0 +1,1 @@
+"""What has run on a GPU and what was prechecked, kept beside planted code."""
