@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
-from torch.nn.attention.varlen import varlen_attn
 from torch.nn.functional import pad
 
 from attnbench.api import Capabilities, Limit, UnsupportedError, implementation
@@ -115,7 +114,10 @@ class PackedCall:
     """One call's sequences, found: ``attend(q, k, v, call)`` without looking at lengths again."""
 
     def __init__(self, call: Call, device: torch.device) -> None:
-        sizes = call.sizes
+        # Importing it imports Triton, as a compiler: so not before it is called.
+        from torch.nn.attention.varlen import varlen_attn
+
+        sizes, self._attend = call.sizes, varlen_attn
         self._window = window_of(call)
         queries = numbers(call.q_lengths, sizes.Tq, sizes.B)
         keys = numbers(call.kv_lengths, sizes.S, sizes.B)
@@ -146,7 +148,7 @@ class PackedCall:
         longest = max(self._keys.longest, self._queries.longest) if right else self._keys.longest
         output = queries
         if self._queries.longest:
-            output = varlen_attn(
+            output = self._attend(
                 queries,
                 keys,
                 values,

@@ -21,7 +21,7 @@ from attnbench.attention.precision import numpy_dtype
 from attnbench.backends.attend import resolve
 from attnbench.backends.bind import Binding, Inputs, bind
 from attnbench.precheck.lowering import lowered
-from tests.impls.against_oracle import same
+from tests.impls.against_oracle import fresh_process, same
 
 torch = pytest.importorskip("torch", reason="the torch extra is not installed")
 
@@ -214,6 +214,12 @@ def test_shapes_are_told_without_values_where_lengths_need_none() -> None:
     assert {"sizes", "scale", "window", "cache"} <= set(summary["features"])
     assert {each["feature"] for each in summary["untold"]} == {"lengths"}
     assert "without values" in summary["untold"][0]["reason"]
+
+
+def test_what_is_declared_is_read_without_triton() -> None:
+    """As a compiler it would be in the way of the Triton backend's interpreter."""
+    loaded = "from attnbench.backends.discover import load_implementation as load; load('torch/varlen')"
+    assert fresh_process(f"import sys; {loaded}; print('triton' in sys.modules)") == "False"
 
 
 def test_what_it_lacks_has_reasons() -> None:

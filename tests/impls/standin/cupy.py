@@ -1,9 +1,10 @@
 """A stand-in for CuPy, made of NumPy, for tests without a GPU; a program that has this folder on its path imports it.
 
-It has the functions of CuPy 14 that ``cupy_backend`` and the formula of ``numpy/naive`` ask for, with CuPy's own
-arguments, and refuses what CuPy refuses: NumPy's arrays beside its own, to become one without being asked, a function
-of NumPy's that CuPy does not have. It is stricter where versions of CuPy differ: a NumPy scalar has the array's dtype,
-and nothing is computed in bfloat16. Blocks of memory are counted as its pool does, and hooks are told.
+It has the functions of CuPy that ``cupy_backend`` and the formula of ``numpy/naive`` ask for, with the arguments that
+they have there (held to those of CuPy 14.2, which can be imported without a GPU). It refuses what CuPy refuses: NumPy's
+arrays beside its own, to become one without being asked, a function of NumPy's that CuPy does not have. It is stricter
+where versions of CuPy differ: a NumPy scalar has the array's dtype, and nothing is computed in bfloat16. Blocks of
+memory are counted as its pool does, and hooks are told.
 """
 
 from __future__ import annotations
@@ -286,8 +287,10 @@ def full(shape: Any, fill_value: Any, dtype: Any = None, order: str = "C") -> nd
     return ndarray(np.full(shape, fill_value, dtype, order=order))
 
 
-def empty_like(a: ndarray, dtype: Any = None, order: str = "K", subok: None = None, shape: Any = None) -> ndarray:
-    return zeros_like(a, dtype, order, subok, shape)
+def empty_like(
+    prototype: ndarray, dtype: Any = None, order: str = "K", subok: None = None, shape: Any = None
+) -> ndarray:
+    return zeros_like(prototype, dtype, order, subok, shape)
 
 
 def zeros_like(a: ndarray, dtype: Any = None, order: str = "K", subok: None = None, shape: Any = None) -> ndarray:
