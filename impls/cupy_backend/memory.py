@@ -7,7 +7,7 @@ from typing import Any
 import cupy
 
 
-class PeakHook(cupy.cuda.MemoryHook):  # type: ignore[misc]  (CuPy publishes no types)
+class PeakHook(cupy.cuda.MemoryHook):  # type: ignore[misc]  # CuPy publishes no types
     """Counts bytes in blocks of the pool, within ``with``, in the thread that entered it."""
 
     name = "attnbench peak"

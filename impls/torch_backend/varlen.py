@@ -10,7 +10,7 @@ The kernel is for a GPU, and nothing here has run on one yet (``docs/gpu.md``).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -89,7 +89,8 @@ class Tokens:
         """The same in (B, H, T, Dv), with zeros for the tokens that were not taken."""
         if self.places is not None:
             rows = rows.new_zeros(batch * length, *rows.shape[1:]).index_copy(0, self.places, rows)
-        return rows.unflatten(0, (batch, length)).transpose(1, 2)
+        unpacked: Tensor = rows.unflatten(0, (batch, length))
+        return unpacked.transpose(1, 2)
 
 
 def padded_rows(rows: Float[Tensor, "tokens H n"], width: int) -> Float[Tensor, "tokens H width"]:
@@ -144,9 +145,10 @@ class PackedCall:
         queries = self._queries.taken(q, width)
         keys, values = (self._keys.taken(x, width) for x in (k, v))
         left, right = self._window
-        # What is not told here to be longer than a window is taken to be within it, and more queries than keys are not.
+        # A window to the right as long as the longest sequence of keys is none to the kernel, which is wrong where
+        # there are more queries than keys. So it is told of as many keys as queries.
         longest = max(self._keys.longest, self._queries.longest) if right else self._keys.longest
-        output = queries
+        output: Any = queries
         if self._queries.longest:
             output = self._attend(
                 queries,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -61,12 +61,12 @@ def held(spec: AttentionSpec, operands: Operands) -> Any:
     return answer.output.output
 
 
-def drawn(problem: Problem = SMALL, **more: Any) -> Operands:
-    rng, dtype = np.random.default_rng(problem.seed), numpy_dtype(problem.dtype)
-    shapes = ((problem.Hq, problem.Tq, problem.D), (problem.Hkv, problem.S, problem.D))
-    shapes = (*shapes, (problem.Hkv, problem.S, problem.Dv))
-    q, k, v = (rng.normal(size=(problem.B, *shape)).astype(dtype) for shape in shapes)
-    return Operands(q, k, v, **{name: np.array(value, np.int32) for name, value in more.items()})
+def drawn(lengths: Mapping[str, Any] | None = None, problem: Problem = SMALL) -> Operands:
+    rng, dtype, p = np.random.default_rng(problem.seed), numpy_dtype(problem.dtype), problem
+    shapes = ((p.Hq, p.Tq, p.D), (p.Hkv, p.S, p.D), (p.Hkv, p.S, p.Dv))
+    q, k, v = (rng.normal(size=(p.B, *shape)).astype(dtype) for shape in shapes)
+    arrays: dict[str, Any] = {name: np.array(value, np.int32) for name, value in (lengths or {}).items()}
+    return Operands(q, k, v, **arrays)
 
 
 @pytest.mark.parametrize(
@@ -103,27 +103,27 @@ FOUND: dict[str, tuple[AttentionSpec, Problem, dict[str, Any]]] = {
         SMALL,
         {"q_lengths": [12, 12, 9], "kv_lengths": [3, 2, 5]},
     ),
+    "a scale below 0": (AttentionSpec(causal=True, scale=-0.3), SMALL, {}),
+    "a scale of 0": (AttentionSpec(causal=True, scale=0.0), SMALL, {}),
     "one query over a cache": (AttentionSpec(causal=True), replace(SMALL, Tq=1), {"kv_lengths": [3, 12, 7]}),
 }
 
 
 @pytest.mark.parametrize(("spec", "problem", "lengths"), FOUND.values(), ids=FOUND)
 def test_sequences_are_found_and_put_back(spec: AttentionSpec, problem: Problem, lengths: dict[str, Any]) -> None:
-    if problem.Tq == 1 and spec.causal and spec.align is None:
-        lengths = {**lengths, "offset": problem.S - 1}
-    offset = lengths.pop("offset", None) if "offset" in lengths else None
-    held(spec, replace(drawn(problem, **lengths), offset=offset))
+    offset = problem.S - 1 if problem.Tq == 1 else None
+    held(spec, replace(drawn(lengths, problem), offset=offset))
 
 
 def test_what_a_token_holds_that_is_in_no_sequence_reaches_nothing() -> None:
     lengths = {"q_lengths": [3, 0, 7], "kv_lengths": [5, 5, 9]}
-    clean, dirty = drawn(**lengths), drawn(**lengths)
+    clean, dirty = drawn(lengths), drawn(lengths)
     dirty.q[0, :, 3:] = dirty.k[0, :, 5:] = dirty.v[2, :, 9:] = dirty.k[1] = np.nan
     np.testing.assert_array_equal(held(AttentionSpec(), clean), held(AttentionSpec(), dirty))
 
 
 def test_a_cotangent_of_a_query_without_a_key_comes_through_to_nothing() -> None:
-    operands = drawn(q_lengths=[12, 5, 9], kv_lengths=[3, 5, 1])
+    operands = drawn({"q_lengths": [12, 5, 9], "kv_lengths": [3, 5, 1]})
     d_output = np.ones((3, 4, 12, 6), np.float16)
     d_output[0, :, :9] = d_output[2, :, :8] = d_output[1, :, 5:] = np.nan
     grads = binding_to(BOTTOM, operands, d_output).answer().grads
@@ -147,16 +147,21 @@ REFUSED = {
 @pytest.mark.parametrize(("spec", "lengths", "words"), REFUSED.values(), ids=REFUSED)
 def test_other_positions_are_refused(spec: AttentionSpec, lengths: dict[str, Any], words: str) -> None:
     with pytest.raises(UnsupportedError, match=words):
-        binding_to(spec, drawn(**lengths))
+        binding_to(spec, drawn(lengths))
 
 
 def test_lengths_are_looked_at_when_bound_and_again_when_written_to(monkeypatch: pytest.MonkeyPatch) -> None:
     from attnbench.impls.torch_backend import varlen
 
-    found = []
+    found: list[object] = []
     honest = varlen.Tokens.between
-    monkeypatch.setattr(varlen.Tokens, "between", lambda *given: found.append(given[0]) or honest(*given))
-    operands = drawn(q_lengths=[3, 12, 7], kv_lengths=[5, 12, 9])
+
+    def between(*given: Any) -> varlen.Tokens:
+        found.append(given[0])
+        return honest(*given)
+
+    monkeypatch.setattr(varlen.Tokens, "between", between)
+    operands = drawn({"q_lengths": [3, 12, 7], "kv_lengths": [5, 12, 9]})
     binding = binding_to(AttentionSpec(), operands)
     assert len(found) == 2
     first = binding.answer().output.output
@@ -171,9 +176,9 @@ def test_lengths_are_looked_at_when_bound_and_again_when_written_to(monkeypatch:
 
 def test_called_by_itself_it_finds_the_sequences_each_time() -> None:
     adapter, kernel = on_the_cpu()
-    q, k, v, call = prepare(AttentionSpec(), drawn(kv_lengths=[3, 12, 7]))
-    native = [adapter.to_native(x) for x in (q, k, v)]
-    output = kernel(*native, call.map_arrays(adapter.to_native))
+    q, k, v, call = prepare(AttentionSpec(), drawn({"kv_lengths": [3, 12, 7]}))
+    q_native, k_native, v_native = (adapter.to_native(x) for x in (q, k, v))
+    output = kernel(q_native, k_native, v_native, call.map_arrays(adapter.to_native))
     same("output", adapter.to_numpy(output), reference(q, k, v, call).output, "float16")
 
 
@@ -231,6 +236,6 @@ def test_what_it_lacks_has_reasons() -> None:
 
     assert "PyTorch has its kernel for CUDA alone" in why(AttentionSpec(), drawn(), "cpu")
     assert "takes no gradient of the lse" in why(AttentionSpec(), drawn(), outputs=("lse",))
-    assert "queries at" in why(AttentionSpec(causal=True), replace(drawn(replace(SMALL, S=20)), offset=3))
+    assert "queries at" in why(AttentionSpec(causal=True), replace(drawn({}, replace(SMALL, S=20)), offset=3))
     segments = {"q_segments": np.zeros((3, 12), np.int32), "kv_segments": np.zeros((3, 12), np.int32)}
-    assert "given as batch entries with lengths" in why(AttentionSpec(), drawn(**segments))
+    assert "given as batch entries with lengths" in why(AttentionSpec(), drawn(segments))

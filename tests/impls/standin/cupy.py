@@ -19,10 +19,11 @@ from collections.abc import Callable
 from typing import Any, Self
 
 import ml_dtypes
-import numpy as np
+import numpy  # noqa: ICN001  (np has no types here)
+
+np: Any = numpy  # its functions get their arguments as they come
 
 __version__ = "14.0.0+standin"
-float32, float64, int8 = np.float32, np.float64, np.int8
 BLOCK = 512
 DTYPES = frozenset("?bhilqBHILQefdFD")
 _pointers = itertools.count(1)
@@ -145,6 +146,9 @@ class ndarray:  # noqa: N801  (CuPy's name)
         _only(out=out)
         return ndarray(np.asarray(self._host.any(axis=axis, keepdims=keepdims)))
 
+    def __neg__(self) -> Any:
+        return negative(self)
+
     def __bool__(self) -> bool:
         return bool(self._host)
 
@@ -255,7 +259,6 @@ def _operators() -> None:
         setattr(ndarray, f"__{name}__", lambda self, other, of=launch: of(self, other))
     for name, launch in (("gt", greater), ("ge", greater_equal)):
         setattr(ndarray, f"__{name}__", lambda self, other, of=launch: of(self, other))
-    ndarray.__neg__ = negative  # type: ignore[attr-defined]
 
 
 _operators()
@@ -341,7 +344,8 @@ def concatenate(tup: Any, axis: int = 0, out: None = None, *, dtype: Any = None,
 
 def einsum(*operands: Any, optimize: bool = False) -> ndarray:
     subscripts, *arrays = operands
-    return _launch(functools.partial(np.einsum, subscripts, optimize=optimize), tuple(arrays))
+    summed: ndarray = _launch(functools.partial(np.einsum, subscripts, optimize=optimize), tuple(arrays))
+    return summed
 
 
 class _Pool:
