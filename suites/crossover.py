@@ -15,7 +15,7 @@ BASE = "h4-d64"
 CONTESTANTS = ("numpy/naive", "numpy/blocked", "torch/naive", "torch/sdpa")
 OTHERS = (
     *("numpy/loops", "torch/blocked", "torch/chunked", "torch/compiled", "torch/flex", "torch/mha*", "torch/sdpa-*"),
-    *("jax/*", "keras_*/*", "mlx/*", "onnxruntime/*", "openvino/*", "tinygrad/*", "triton/*"),
+    *("torch/varlen", "cupy/*", "jax/*", "keras_*/*", "mlx/*", "onnxruntime/*", "openvino/*", "tinygrad/*", "triton/*"),
 )
 
 

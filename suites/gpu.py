@@ -1,7 +1,7 @@
 """How fast are the kernels of a data-centre GPU, at the sizes of their papers and of real models?
 
 Needs CUDA: without it every cell is refused with the reason, and the exit status is 5. On an accelerator the default
-selection is about 50 cases of 16 implementations; with one GPU allow half an hour, or give ``--budget``.
+selection is about 50 cases of 18 implementations; with one GPU allow half an hour, or give ``--budget``.
 """
 
 from __future__ import annotations

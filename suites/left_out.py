@@ -59,6 +59,7 @@ DOT_ALONE = Kind(
         "keras_*/attention",
         "*/mha*",
         "torch/flex",
+        "torch/varlen",
     ),
     "has no score but the dot product",
 )

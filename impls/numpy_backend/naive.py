@@ -3,6 +3,9 @@
 16-bit inputs are widened to float32, everything is computed in float32 (float64 for float64), and the output is
 rounded back. Gradients are derived by hand. Read it top to bottom: allowed set, scores, cap, softmax, weighted sum,
 and then the same backwards.
+
+A new array is made ``like`` one of the operands: of arrays of CuPy NumPy's functions make such arrays, and so this file
+is ``cupy/naive`` too.
 """
 
 from __future__ import annotations
@@ -40,12 +43,12 @@ def widen(array: Float[Array, " *axes"], dtype: str) -> Float[Array, " *axes"]:
     return array.astype(np.float64 if dtype == "float64" else np.float32, copy=False)
 
 
-def allowed_set(call: Call) -> Bool[Array, "#B #Hq #Tq #S"]:
+def allowed_set(call: Call, like: Array) -> Bool[Array, "#B #Hq #Tq #S"]:
     """A; where heads or batch entries agree one stands for all."""
-    i, j = np.arange(call.sizes.Tq)[:, None], np.arange(call.sizes.S)[None, :]
-    p = key_positions(call)
+    i, j = np.arange(call.sizes.Tq, like=like)[:, None], np.arange(call.sizes.S, like=like)[None, :]
+    p = key_positions(call, like)
     left, right = call.spec.window or (None, None)
-    conditions = [np.ones((1, 1, call.sizes.Tq, call.sizes.S), bool)]
+    conditions = [((i >= 0) & (j >= 0))[None, None]]
     if call.spec.causal:
         conditions.append(j <= p)
     if left is not None:
@@ -61,23 +64,26 @@ def allowed_set(call: Call) -> Bool[Array, "#B #Hq #Tq #S"]:
     if call.mask is not None:
         conditions.append(call.mask)
     if call.bias is not None:
-        conditions.append(call.bias != -np.inf)
+        conditions.append(widen(call.bias, call.dtype) != -np.inf)
     allowed = conditions[0]
     for condition in conditions[1:]:
         allowed = allowed & condition
     return allowed
 
 
-def key_positions(call: Call) -> Int[Array, "#B 1 Tq 1"]:
+def key_positions(call: Call, like: Array) -> Int[Array, "#B 1 Tq 1"]:
     """p = i + offset: where each query stands among the keys."""
-    return np.arange(call.sizes.Tq)[None, None, :, None] + np.reshape(call.offset, (-1, 1, 1, 1))
+    offset = call.offset if isinstance(call.offset, int) else call.offset[:, None, None, None]
+    p: Array = np.arange(call.sizes.Tq, like=like)[None, None, :, None] + offset
+    return p
 
 
 def row_scale(call: Call, allowed: Bool[Array, "#B #Hq #Tq #S"], dtype: Any) -> Float[Array, "#B #Hq #Tq 1"] | float:
     """The factor on the scores: one for all or one for each head, times ln(max(n_i, 2)) for ``log_n``."""
     scale = call.scale if isinstance(call.scale, float) else call.scale.astype(dtype)[None, :, None, None]
     if call.spec.scale == "log_n":
-        return np.asarray(scale * np.log(np.maximum(allowed.sum(-1, keepdims=True), 2)), dtype)
+        scaled: Array = scale * np.log(np.maximum(allowed.sum(-1, keepdims=True), 2))
+        return scaled.astype(dtype)
     return scale
 
 
@@ -87,9 +93,11 @@ def add_bias(
     """Logits: capped scores plus bias plus ALiBi inside A, −inf outside."""
     logits = capped
     if call.bias is not None:
-        logits = logits + np.where(call.bias == -np.inf, 0, widen(call.bias, call.dtype))
+        bias = widen(call.bias, call.dtype)
+        logits = logits + np.where(bias == -np.inf, 0, bias)
     if call.slopes is not None:
-        distance = np.abs(key_positions(call) - np.arange(call.sizes.S)).astype(capped.dtype)
+        keys = np.arange(call.sizes.S, like=capped)
+        distance = np.abs(key_positions(call, like=capped) - keys).astype(capped.dtype)
         logits = logits - widen(call.slopes, call.dtype)[None, :, None, None] * distance
     return np.where(allowed, logits, -np.inf)
 
@@ -140,7 +148,7 @@ def run(
 ) -> Forward:
     """Every stage, in the order of the spec; q, k, v already widened."""
     with np.errstate(invalid="ignore", over="ignore", under="ignore"):
-        allowed = allowed_set(call)
+        allowed = allowed_set(call, like=q)
         scale = row_scale(call, allowed, q.dtype.type)
         scores = SCORES[call.spec.score].forward(q, k, call)
         if not call.spec.unscaled:
@@ -202,7 +210,7 @@ def backward(
     grads = {"v": d_values} | SCORES[call.spec.score].backward(q, k, call, d_scores)
     if call.bias is not None:
         axes = tuple(axis for axis, n in enumerate(call.bias.shape) if n == 1)
-        grads["bias"] = d_logits.sum(axes, keepdims=True)
+        grads["bias"] = d_logits.sum(axes, keepdims=True) if axes else d_logits
     if call.sinks is not None:
         grads["sinks"] = (forward.sink_weight * d_row).sum((0, 2, 3))
     return grads
@@ -220,7 +228,7 @@ def without_dead(
 ]:
     """Zero what lies outside every allowed set, so that a NaN there cannot reach a gradient."""
     row_lives = np.any(allowed, axis=-1, keepdims=True)
-    key_lives = np.any(grouped(np.asarray(allowed.any(-2)), call), axis=2)[..., None]
+    key_lives = np.any(grouped(np.any(allowed, axis=-2), call), axis=2)[..., None]
     q, d_output = np.where(row_lives, q, 0), np.where(row_lives, d_output, 0)
     return q, np.where(key_lives, k, 0), np.where(key_lives, v, 0), d_output
 

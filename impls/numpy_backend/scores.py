@@ -40,7 +40,8 @@ def _per_query_head(k: Float[Array, "B Hkv S D"], call: Call) -> Float[Array, "B
 def _per_key_head(d_k: Float[Array, "B Hq S D"], call: Call) -> Float[Array, "B Hkv S D"]:
     """Sum the gradients of the query heads that share a key head."""
     b, _, s, d = d_k.shape
-    return np.asarray(d_k.reshape(b, call.sizes.Hkv, call.sizes.group, s, d).sum(2))
+    shared: Array = d_k.reshape(b, call.sizes.Hkv, call.sizes.group, s, d).sum(2)
+    return shared
 
 
 def _reduced(d_param: Float[Array, " ..."], call: Call, name: str) -> Float[Array, " ..."]:
@@ -117,7 +118,13 @@ def _tanh_backward(
 
 def _additive(q: Float[Array, "B Hq Tq D"], k: Float[Array, "B Hkv S D"], call: Call) -> Float[Array, "B Hq Tq S"]:
     tanh = _features(q, k, _param(call, "Wq"), _param(call, "Wk"), _param(call, "b"), call)
-    return np.asarray(np.einsum("bhtsa,ha->bhts", tanh, _heads(_param(call, "v"), q), optimize=True))
+    return _summed(tanh, q, call)
+
+
+def _summed(tanh: Float[Array, "B Hq Tq S Da"], q: Float[Array, "B Hq Tq D"], call: Call) -> Float[Array, "B Hq Tq S"]:
+    """Σ over the hidden units of v · tanh."""
+    scores: Array = np.einsum("bhtsa,ha->bhts", tanh, _heads(_param(call, "v"), q), optimize=True)
+    return scores
 
 
 def _heads(param: Float[Array, "#Hq Da"], q: Float[Array, "B Hq Tq D"]) -> Float[Array, "Hq Da"]:
@@ -140,8 +147,7 @@ def _halves(call: Call) -> tuple[Float[Array, "#Hq D Da"], Float[Array, "#Hq D D
 
 
 def _concat(q: Float[Array, "B Hq Tq D"], k: Float[Array, "B Hkv S D"], call: Call) -> Float[Array, "B Hq Tq S"]:
-    tanh = _features(q, k, *_halves(call), None, call)
-    return np.asarray(np.einsum("bhtsa,ha->bhts", tanh, _heads(_param(call, "v"), q), optimize=True))
+    return _summed(_features(q, k, *_halves(call), None, call), q, call)
 
 
 def _concat_backward(
@@ -165,7 +171,8 @@ def _unit(x: Float[Array, "B H T D"]) -> tuple[Float[Array, "B H T D"], Float[Ar
 def _unit_backward(x: Float[Array, "B H T D"], d: Float[Array, "B H T D"]) -> Float[Array, "B H T D"]:
     unit, norm = _unit(x)
     through_norm = np.where(norm > NORM_FLOOR, unit * (unit * d).sum(-1, keepdims=True), 0)
-    return np.asarray((d - through_norm) / np.maximum(norm, x.dtype.type(NORM_FLOOR)))
+    gradient: Array = (d - through_norm) / np.maximum(norm, x.dtype.type(NORM_FLOOR))
+    return gradient
 
 
 def _cosine(q: Float[Array, "B Hq Tq D"], k: Float[Array, "B Hkv S D"], call: Call) -> Float[Array, "B Hq Tq S"]:

@@ -31,6 +31,7 @@ BACKEND = BackendInfo(
         ("mha-fast", "mha"),
         ("compiled", "compiled.formula"),
         ("flex", "compiled.flex"),
+        ("varlen", "varlen"),
     ),
     about={
         "naive": "the formula in PyTorch; every feature",
@@ -46,11 +47,12 @@ BACKEND = BackendInfo(
         "mha-fast": "nn.MultiheadAttention's fast path; inference",
         "compiled": "the formula, fused by torch.compile",
         "flex": "PyTorch's flex_attention, compiled; forward",
+        "varlen": "PyTorch's varlen_attn, for packed sequences",
     },
     devices={
         **dict.fromkeys(("naive", "sdpa", "sdpa-math", "sdpa-flash", "chunked", "compiled", "flex"), ("cpu", "cuda")),
         **dict.fromkeys(("blocked", "mha", "mha-weights", "mha-fast"), ("cpu",)),
-        **dict.fromkeys(("sdpa-efficient", "sdpa-cudnn"), ("cuda",)),
+        **dict.fromkeys(("sdpa-efficient", "sdpa-cudnn", "varlen"), ("cuda",)),
     },
     # OpenMP and MKL read the variables that every backend gets; TORCH_NUM_THREADS does not exist.
     environment={

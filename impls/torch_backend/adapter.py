@@ -30,7 +30,9 @@ if TYPE_CHECKING:
 
 
 # What PyTorch says of a kernel that looks at values, where there are none.
-NEEDS_VALUES = re.compile(r"cannot be called on meta tensors|data-dependent|FlexAttention is only supported on")
+NEEDS_VALUES = re.compile(
+    r"cannot be called on meta tensors|out of meta tensor|data-dependent|FlexAttention is only supported on"
+)
 
 
 class Adapter(Backend):
@@ -152,11 +154,9 @@ class Adapter(Backend):
         if implementation.compiled:
             traced = torch.compile(implementation.attend, backend="eager", fullgraph=True, dynamic=False)
             implementation = replace(implementation, attend=traced, compiled=False)
-        run = _eager(implementation, gradients=d_output is not None).on(
-            *map(_on_meta, (q, k, v)), call.map_arrays(_on_meta), **meta
-        )
+        bound = _eager(implementation, gradients=d_output is not None)
         try:
-            result = run()
+            result = bound.on(*map(_on_meta, (q, k, v)), call.map_arrays(_on_meta), **meta)()
         except RuntimeError as error:
             if said := NEEDS_VALUES.search(str(error)):
                 msg = f"PyTorch cannot tell it from tensors without values ({said[0]} …)"
@@ -273,7 +273,14 @@ def _on_meta(array: Shaped[Array, " *axes"]) -> Shaped[Tensor, " *axes"]:
 def _eager(implementation: Implementation, *, gradients: bool) -> Bound:
     """The implementation as it stands; nothing is traced or compiled beforehand."""
     if not gradients:
-        return Bound(lambda q, k, v, call: lambda: _forward(implementation, q, k, v, call))
+
+        def forward_on(
+            q: Float[Tensor, "B Hq Tq D"], k: Float[Tensor, "B Hkv S D"], v: Float[Tensor, "B Hkv S Dv"], call: Call
+        ) -> Callable[[], Any]:
+            prepared = _prepared(implementation, call, q.device)
+            return lambda: _forward(prepared, q, k, v, call)
+
+        return Bound(forward_on)
     step = Autograd() if implementation.vjp is None else _own_backward
 
     def on(
@@ -284,9 +291,16 @@ def _eager(implementation: Implementation, *, gradients: bool) -> Bound:
         d_output: Float[Tensor, "B Hq Tq Dv"],
         d_lse: Float[Tensor, "B Hq Tq"] | None = None,
     ) -> Callable[[], Any]:
-        return lambda: step(implementation, (q, k, v), call, d_output, d_lse)
+        prepared = _prepared(implementation, call, q.device)
+        return lambda: step(prepared, (q, k, v), call, d_output, d_lse)
 
     return Bound(on)
+
+
+def _prepared(implementation: Implementation, call: Call, device: torch.device) -> Implementation:
+    """What an implementation settles of a call's lengths beforehand, if it does: where packed sequences begin."""
+    prepare = getattr(implementation.attend, "prepared", None)
+    return implementation if prepare is None else replace(implementation, attend=prepare(call, device))
 
 
 def _forward(attend: Callable[..., Any], q: Tensor, k: Tensor, v: Tensor, call: Call) -> AttentionOutput:

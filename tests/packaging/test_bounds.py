@@ -11,7 +11,7 @@ from tests.repository import REPOSITORY
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text("utf-8"))["project"]
 BOUND = re.compile(r"([A-Za-z0-9_-]+)(?:\[\w+\])?>=([\d.]+)")
 # What a machine without a GPU cannot try, and the tool that builds the package.
-ELSEWHERE = {"nvidia-ml-py", "setuptools"}
+ELSEWHERE = {"nvidia-ml-py", "cupy-cuda13x", "setuptools"}
 OURS = re.compile(r"attnbench\[")
 
 

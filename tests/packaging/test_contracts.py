@@ -49,6 +49,7 @@ BREACHES: list[Breach] = [
     ("onnxruntime_backend imports", "impls/onnxruntime_backend/contrib.py", "import torch"),
     ("openvino_backend imports", "impls/openvino_backend/sdpa.py", "import onnxruntime"),
     ("tinygrad_backend imports", "impls/tinygrad_backend/sdpa.py", "import mlx.core"),
+    ("cupy_backend imports", "impls/cupy_backend/naive.py", "from attnbench.impls.numpy_backend import blocked"),
     ("triton_backend imports", "impls/triton_backend/decode.py", "import jax"),
     ("jax_backend imports", "impls/jax_backend/naive.py", "import torch"),
     ("jax_backend imports", "impls/jax_backend/train.py", "from attnbench.api.suites import training"),

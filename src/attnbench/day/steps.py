@@ -40,7 +40,7 @@ STAGES = {
         suite="gpu",
         kernels=("torch/sdpa*", "torch/naive", "triton/flash", "jax/nn-cudnn", "jax/nn-xla"),
         learned=("torch/naive", "torch/chunked", "triton/additive", "jax/naive"),
-        patterns={"torch": "torch/*", "triton": "triton/*", "jax": "jax/*"},
+        patterns={"torch": "torch/*", "triton": "triton/*", "jax": "jax/*", "cupy": "cupy/*"},
         pair=("torch/sdpa-flash", "torch/sdpa-cudnn"),
         sizes=("-a", "tokens=2048,4096", "-a", "phase=prefill,train"),
         decoding=("--phase", "decode"),

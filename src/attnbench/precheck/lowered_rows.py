@@ -18,8 +18,9 @@ from attnbench.workers.protocol import Reply
 from attnbench.workers.session import Session
 
 PART = "lowers"
-# What lowers, by the framework that an adapter stands on. Triton's kernels are asked after themselves.
-LOWERING = ("jax", "torch")
+# Who is asked, by the framework that an adapter stands on; one that cannot tell says so. Triton's kernels are asked
+# after themselves.
+LOWERING = ("jax", "torch", "cupy")
 NAMED = 3
 
 

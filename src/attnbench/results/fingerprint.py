@@ -42,6 +42,7 @@ PACKAGES = (
     "onnxruntime",
     "openvino",
     "triton",
+    *("cupy", "cupy-cuda12x", "cupy-cuda13x"),
     "tinygrad",
     "mlx",
     *("mlx-cpu", "mlx-metal", "mlx-cuda", "mlx-cuda-12", "mlx-cuda-13"),

@@ -13,7 +13,7 @@ from typing import Any
 
 from attnbench.backends import discover
 from attnbench.suite import Cell, Suite
-from attnbench.workers.gpus import why_nowhere
+from attnbench.workers import gpus
 
 
 @dataclass(frozen=True)
@@ -104,9 +104,10 @@ def _why_unavailable(impl: str, devices: Sequence[str]) -> str | None:
     """Why an implementation cannot be measured here on any of the devices."""
     name, _, variant = impl.partition("/")
     card = discover.backends()[name]
-    if (why := card.why_missing(variant)) is not None:
-        return why
-    return why_nowhere(card.name, devices)
+    missing = card.why_missing(variant)
+    # Where there is no GPU to ask for, what is not installed would not help.
+    nowhere = gpus.why_nowhere(card.name, devices) if missing is None or not gpus.gpu_in_sight() else None
+    return nowhere or missing
 
 
 def unmet(suites: Iterable[Suite], cells: Iterable[Cell]) -> dict[str, str]:
