@@ -13,7 +13,7 @@ from attnbench.backends import discover
 from attnbench.backends.backend import Lowered
 from attnbench.backends.bind import inputs_of
 from attnbench.errors import UnsupportedError
-from attnbench.precheck.lowered_rows import lowered_programs, lowered_row
+from attnbench.precheck.lowered_rows import lowered_programs, lowered_row, untold_row
 from attnbench.precheck.lowering import difference, expected, lowered
 from attnbench.precheck.mosaic_rows import rows_of
 from attnbench.precheck.question import PrecheckQuestion
@@ -102,6 +102,10 @@ def test_a_process_that_was_lost_and_what_nobody_could_tell_are_no_agreement() -
     assert lowered_row("torch/x", answers).status == "unknown"
     row = lowered_row("torch/x", {**answers, "float16": Reply(1, CRASHED, "it crashed", {})})
     assert (row.status, row.reason) == ("lost", "float16: it crashed")
+    some = lowered_row("torch/x", {"float32": Reply(1, OK, None, {**none, "cases": 2, "kernels": {}})})
+    (beside,) = untold_row("torch/x", some)
+    assert (some.status, beside.status, beside.subject) == ("ok", "unknown", "sizes")
+    assert "it reads a value" in str(beside.reason)
 
 
 def test_a_race_and_a_wrong_number_in_the_interpreter_are_named() -> None:
