@@ -18,6 +18,9 @@ from attnbench.precheck.lowering import difference, expected, lowered
 from attnbench.precheck.mosaic_rows import rows_of
 from attnbench.precheck.question import PrecheckQuestion
 from attnbench.workers.protocol import CRASHED, OK, Reply
+from attnbench.workers.session import Session
+from tests.precheck.planted import GOOD, NAME, write
+from tests.precheck.test_machine import COMPILER
 
 TRAIN = "B=1 Hq=2 Hkv=1 Tq=5 S=7 D=16 Dv=8 dtype=bfloat16 phase=backward outputs=lse"
 SHORT = """
@@ -88,6 +91,15 @@ def test_what_is_lowered_wrongly_is_named_with_its_case(answer: str, why: str | 
         assert "case " in row.reason
         assert len(told["failed"]) == told["cases"] > 0
     json.dumps(row.to_dict())
+
+
+def test_a_kernel_in_triton_is_asked_for_its_shapes_and_not_launched(tmp_path: Path) -> None:
+    pytest.importorskip("triton")
+    with Session("torch", 120.0, COMPILER) as session:
+        reply = session.ask("precheck_lowered", impl=NAME, files=[write(tmp_path, GOOD)], dtype="float16")
+    assert reply.ok, reply.reason
+    assert (reply.value["failed"], reply.value["untold"]) == ([], [])
+    assert reply.value["cases"] > 0
 
 
 def test_of_what_claims_no_gpu_nothing_is_said() -> None:

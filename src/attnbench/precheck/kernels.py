@@ -27,6 +27,8 @@ INTERPRETER = {"TRITON_INTERPRET": "1"}
 FUSED = "TRITON_DEFAULT_FP_FUSION"
 DTYPES = ("float16", "bfloat16", "float32")
 
+NO_CASE = "it claims none of the sizes and dtypes that a precheck compiles"
+
 Part = TypeVar("Part")
 
 
@@ -44,6 +46,8 @@ def triton_kernels(impl: str, question: PrecheckQuestion) -> Iterator[PrecheckRo
     compiled = _machine_code(impl, question)
     rows = machine_rows(impl, compiled)
     yield from rows
+    if all(reply.ok and not reply.value["cases"] for _, _, reply in compiled):
+        yield PartRow(impl, "launches", "unknown", reason=NO_CASE)
     if any(isinstance(row, KernelRow) for row in rows):
         yield from _in_the_interpreter(impl, question)
 

@@ -76,7 +76,9 @@ def _says(asked: dict[str, Any]) -> str:
 
 
 def last(grid: tuple[int, int, int]) -> Sequence[tuple[int, int, int]]:
-    """The last programs, whose offsets are the largest."""
+    """The last programs, whose offsets are the largest; of an empty grid none."""
+    if 0 in grid:
+        return []
     x, y, z = (sorted({0, n - 1}) for n in grid)
     return list(product(x, y, z))[-LAST:]
 
