@@ -1,8 +1,9 @@
 """How large the tiles are, by architecture: a table, so that the same call always runs the same program.
 
 Nothing is tried out at a call, which would take minutes and choose by chance. ``attnbench precheck`` compiles its rows
-for head sizes of 64 and 128 with every feature, with Triton 3.9: none keeps variables in memory for want of registers,
-and all fit the shared memory. Other head sizes may keep some bytes (48 at most were seen).
+for head sizes of 64, 128 and 256, with every feature at 64, and interprets them: with Triton 3.9 none keeps variables
+in memory for want of registers, and all fit the shared memory. Other head sizes may keep some bytes (48 at most were
+seen).
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
-from attnbench.impls.triton_backend.importing import INTERPRETED as IS_INTERPRETED
 from attnbench.impls.triton_backend.table import TABLE
 
 if TYPE_CHECKING:
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 LOADED = ("bias", "mask", "q_segments", "slopes", "softcap")
 # The kernels that have a row with them and a row without.
 SPLIT_BY_LOAD = ("forward", "queries", "keys")
-# In Triton's interpreter a tile takes as long whatever its size: few large ones. There is no architecture then.
+# In Triton's interpreter a tile takes as long whatever its size: few large ones. There is no architecture then, unless
+# ``attnbench precheck`` stands in for a GPU, to see the tiles that it would be given.
 INTERPRETED = 0
 # Keys of decoding are split until this many programs run for each multiprocessor of a GPU, of which an H100 has 132.
 PER_MULTIPROCESSOR, MULTIPROCESSORS = 2, 132
@@ -69,8 +70,8 @@ def of(kernel: str, q: Float[Tensor, "B Hq Tq D"], v: Float[Tensor, "B Hkv S Dv"
 
 
 def architecture_of(x: Float[Tensor, " ..."]) -> int:
-    """Such as 90 of a Hopper GPU, also of one that ``attnbench precheck`` stands in for; none in the interpreter."""
-    if IS_INTERPRETED or not x.is_cuda:
+    """Such as 90 of a Hopper GPU, also of one that ``attnbench precheck`` stands in for; none on a CPU."""
+    if not x.is_cuda:
         return INTERPRETED
     major, minor = torch.cuda.get_device_capability(x.device)
     return 10 * major + minor
@@ -84,7 +85,7 @@ def row_of(architecture: int) -> int:
 def parts_of(keys: int, step: int, programs: int, x: Float[Tensor, " ..."]) -> tuple[int, int]:
     """Keys of a part, in whole tiles, and how many parts there are: enough programs for all multiprocessors."""
     many = MULTIPROCESSORS
-    if not IS_INTERPRETED and x.is_cuda:
+    if x.is_cuda:
         many = torch.cuda.get_device_properties(x.device).multi_processor_count
     wanted = min(max(1, count(PER_MULTIPROCESSOR * many, programs)), MOST_PARTS, count(keys, step))
     part = count(count(keys, step), wanted) * step

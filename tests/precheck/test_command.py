@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from attnbench.commands.app import main
 from attnbench.precheck import parts
 from attnbench.precheck.question import PrecheckQuestion
 from attnbench.precheck.rows import KernelRow, PartRow, Prechecked, PrecheckRow
-from attnbench.precheck.shown import text
+from attnbench.precheck.shown import sentence, text
 from tests.precheck.planted import GOOD, NAME, write
 
 GOOD_ROW = KernelRow(
@@ -22,6 +23,12 @@ SPILLING = KernelRow(
 RACE = PartRow("torch/naive", "memory", "wrong", "forward, Out", "race: two programs")
 UNKNOWN = PartRow("torch/naive", "numerics", "unknown", reason="not interpreted")
 LOST = PartRow("torch/naive", "numerics", "lost", reason="it took too long")
+NUMBERS = PartRow("torch/naive", "numerics", "ok", "sizes")
+MEMORY = PartRow("torch/naive", "memory", "ok")
+UNTOLD = PartRow("torch/naive", "memory", "unknown", reason="no case ran to its end")
+LOWERED = PartRow("torch/flex", "lowers", "ok", "cuda")
+NOT_HERE = PartRow("jax/nn-cudnn", "lowers", "unknown", "cuda", "cuDNN only where it is installed")
+NO_CODE = KernelRow("torch/naive", "forward", "sm_100", "unknown", compiled=True, reason="ptxas says nothing")
 
 
 def stand_in(monkeypatch: pytest.MonkeyPatch, *rows: PrecheckRow) -> None:
@@ -37,8 +44,13 @@ def stand_in(monkeypatch: pytest.MonkeyPatch, *rows: PrecheckRow) -> None:
 @pytest.mark.parametrize(
     ("rows", "code"),
     [
-        ([GOOD_ROW], 0),
-        ([GOOD_ROW, UNKNOWN], 0),
+        ([GOOD_ROW, NUMBERS, MEMORY], 0),
+        ([GOOD_ROW, NUMBERS, MEMORY, UNKNOWN, LOWERED, NOT_HERE], 0),
+        ([LOWERED, NOT_HERE], 0),
+        ([GOOD_ROW], 5),
+        ([GOOD_ROW, UNKNOWN, MEMORY], 5),
+        ([GOOD_ROW, NUMBERS, UNTOLD], 5),
+        ([GOOD_ROW, NO_CODE, NUMBERS, MEMORY], 5),
         ([GOOD_ROW, SPILLING], 1),
         ([GOOD_ROW, RACE, LOST], 1),
         ([GOOD_ROW, LOST], 4),
@@ -68,7 +80,18 @@ def test_what_is_wrong_is_named_for_people(monkeypatch: pytest.MonkeyPatch, caps
     assert "torch/naive forward sm_80: WRONG: it spills registers" in printed
     assert "torch/naive memory forward, Out: WRONG: race: two programs" in printed
     assert "48 KiB" in printed
-    assert printed.splitlines()[-1] == "1 ok; 2 WRONG; 1 not known"
+    last = printed.splitlines()[-1]
+    untold = "not told at all, so that nothing may be concluded: torch/naive (numerics)"
+    assert last == f"1 ok; 2 WRONG; 1 not known; {untold}"
+
+
+def test_the_last_line_names_what_is_not_known() -> None:
+    partly = sentence(Prechecked.of([GOOD_ROW, NUMBERS, MEMORY, UNKNOWN, NOT_HERE]))
+    assert partly == "3 ok; 2 not known; not known: torch/naive (numerics), jax/nn-cudnn (lowers)"
+    many = [replace(NOT_HERE, impl=f"jax/{number}") for number in range(9)]
+    assert sentence(Prechecked.of(many)).endswith("jax/5 (lowers), 3 more")
+    document = Prechecked.of([GOOD_ROW, NO_CODE]).to_dict()
+    assert [each["part"] for each in document["untold"]] == ["machine code for sm_100", "numerics", "memory"]
 
 
 def test_the_page_says_the_same_and_asks_for_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -100,7 +123,7 @@ def test_the_page_says_the_same_and_asks_for_nothing(monkeypatch: pytest.MonkeyP
 def test_what_cannot_be_asked_is_said(
     words: list[str], said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    stand_in(monkeypatch, GOOD_ROW)
+    stand_in(monkeypatch, GOOD_ROW, NUMBERS, MEMORY)
     assert main(["precheck", *words]) == (2 if said else 0)
     assert said in capsys.readouterr().err
 

@@ -13,11 +13,14 @@ from attnbench.backends import discover
 from attnbench.backends.backend import Lowered
 from attnbench.backends.bind import inputs_of
 from attnbench.errors import UnsupportedError
-from attnbench.precheck.lowered_rows import lowered_programs, lowered_row
+from attnbench.precheck.lowered_rows import lowered_programs, lowered_row, untold_row
 from attnbench.precheck.lowering import difference, expected, lowered
 from attnbench.precheck.mosaic_rows import rows_of
 from attnbench.precheck.question import PrecheckQuestion
 from attnbench.workers.protocol import CRASHED, OK, Reply
+from attnbench.workers.session import Session
+from tests.precheck.planted import GOOD, NAME, write
+from tests.precheck.test_machine import COMPILER
 
 TRAIN = "B=1 Hq=2 Hkv=1 Tq=5 S=7 D=16 Dv=8 dtype=bfloat16 phase=backward outputs=lse"
 SHORT = """
@@ -90,6 +93,15 @@ def test_what_is_lowered_wrongly_is_named_with_its_case(answer: str, why: str | 
     json.dumps(row.to_dict())
 
 
+def test_a_kernel_in_triton_is_asked_for_its_shapes_and_not_launched(tmp_path: Path) -> None:
+    pytest.importorskip("triton")
+    with Session("torch", 120.0, COMPILER) as session:
+        reply = session.ask("precheck_lowered", impl=NAME, files=[write(tmp_path, GOOD)], dtype="float16")
+    assert reply.ok, reply.reason
+    assert (reply.value["failed"], reply.value["untold"]) == ([], [])
+    assert reply.value["cases"] > 0
+
+
 def test_of_what_claims_no_gpu_nothing_is_said() -> None:
     assert asked("torch/mha", [], "float32")["claimed"] == []
     assert list(lowered_programs("numpy/naive", PrecheckQuestion(["numpy/naive"]))) == []
@@ -102,6 +114,10 @@ def test_a_process_that_was_lost_and_what_nobody_could_tell_are_no_agreement() -
     assert lowered_row("torch/x", answers).status == "unknown"
     row = lowered_row("torch/x", {**answers, "float16": Reply(1, CRASHED, "it crashed", {})})
     assert (row.status, row.reason) == ("lost", "float16: it crashed")
+    some = lowered_row("torch/x", {"float32": Reply(1, OK, None, {**none, "cases": 2, "kernels": {}})})
+    (beside,) = untold_row("torch/x", some)
+    assert (some.status, beside.status, beside.subject) == ("ok", "unknown", "sizes")
+    assert "it reads a value" in str(beside.reason)
 
 
 def test_a_race_and_a_wrong_number_in_the_interpreter_are_named() -> None:

@@ -18,9 +18,10 @@ from torch.autograd.function import once_differentiable
 
 from attnbench.api import AttentionOutput, Capabilities, Limit, implementation
 from attnbench.impls.triton_backend.declared import IN_FLOAT32, INTERPRETED
+from attnbench.impls.triton_backend.importing import INTERPRETED as IS_INTERPRETED
 from attnbench.impls.triton_backend.importing import launching
 from attnbench.impls.triton_backend.learned import kernels
-from attnbench.impls.triton_backend.tiles import INTERPRETED as INTERPRETER
+from attnbench.impls.triton_backend.tiles import INTERPRETED as NO_GPU
 from attnbench.impls.triton_backend.tiles import architecture_of, width_of
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
     from attnbench.api import Call
 
+# Queries and keys of a tile on a GPU; in the interpreter no more hidden units than these are summed one by one.
+SIDE, MOST_STEPS = 32, 200
 # Channels of values whose gradient a program sums.
 SLAB = 64
 # With 255 registers for each thread, which is all there are, ptxas spills none of them; by itself it takes fewer.
@@ -83,7 +86,8 @@ class TileSizes:
     """How large the tiles are: queries or keys, channels of values, and hidden units at a time and for a program.
 
     A GPU sums hidden units one by one, which fits its registers. For the interpreter, where a step on few numbers costs
-    as much as one on many, all is larger. ``step`` is how many channels one product sums.
+    as much as one on many, all is larger; but where a precheck stands in for a GPU, small calls have the GPU's tiles.
+    ``step`` is how many channels one product sums.
     """
 
     side: int
@@ -93,14 +97,15 @@ class TileSizes:
     chunks: int
 
     @classmethod
-    def of(cls, v: Float[Tensor, "B Hkv S Dv"], units: int) -> TileSizes:
+    def of(cls, q: Float[Tensor, "B Hq Tq D"], v: Float[Tensor, "B Hkv S Dv"], units: int) -> TileSizes:
         """For a call. 32-bit products are no tensor core's: their operands lie in registers, so that they are small."""
         width = width_of(v.shape[3])
-        if architecture_of(v) == INTERPRETER:
+        tiles = blocks_of(q.shape[2], SIDE) * blocks_of(v.shape[2], SIDE)
+        if architecture_of(v) == NO_GPU or (IS_INTERPRETED and q.shape[0] * q.shape[1] * tiles * units > MOST_STEPS):
             chunk = min(power_of_two(units), 64)
             return cls(64, width, width, chunk, min(power_of_two(blocks_of(units, chunk)), 8))
         return cls(
-            32, width, min(width, 16 if v.dtype == torch.float32 else 64), 1, min(max(16, power_of_two(units)), 64)
+            SIDE, width, min(width, 16 if v.dtype == torch.float32 else 64), 1, min(max(16, power_of_two(units)), 64)
         )
 
     def sizes(self) -> dict[str, int]:
@@ -133,7 +138,7 @@ class Launching:
         left, right = call.spec.window or (None, None)
         right = 0 if call.spec.causal else right
         segments = {name: getattr(call, name) for name in ("q_segments", "kv_segments")}
-        tiles = TileSizes.of(v, units)
+        tiles = TileSizes.of(q, v, units)
         places = places_of(call, q.device)
         given = {name: places if ids is None else ids.contiguous() for name, ids in segments.items()} | tiles.sizes()
         given |= {"scales": of_heads(call, q.device), "places": places, "softcap": call.spec.softcap or 1.0}

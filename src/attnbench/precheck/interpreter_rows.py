@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from attnbench.precheck.rows import PartRow, Status
+from attnbench.precheck.rows import MEMORY, NUMERICS, PartRow, Status
 from attnbench.workers.protocol import CRASHED, TIMEOUT, Reply
 
 WORST: tuple[Status, ...] = ("lost", "wrong", "unknown", "ok")
-NUMERICS, MEMORY, OFFSETS = "numerics", "memory", "offsets"
+OFFSETS = "offsets"
 
 
 def interpreter_rows(
@@ -34,9 +34,16 @@ def _numerics(impl: str, feature: str, some: Sequence[tuple[dict[str, Any], Repl
         if (ratio := answer.value.get("error_ratio")) is not None:
             ratios[tried["dtype"]] = max(ratio, ratios.get(tried["dtype"], 0.0))
     why = reply.value.get("reason") or reply.reason
-    reason = None if status == "ok" else f"{why} (in the case {case['case']})"
+    reason = None if status == "ok" else f"{why} ({_where(case)})"
+    archs = sorted({tried["arch"] for tried, _ in some})
     detail = {"cases": len(some), "error_ratio": ratios, "case": None if status == "ok" else case["case"]}
+    detail["archs"] = archs
     return PartRow(impl, NUMERICS, status, feature, reason, detail | ({"left_out": left_out} if left_out else {}))
+
+
+def _where(case: dict[str, Any]) -> str:
+    """The case, and the architecture whose tiles were taken."""
+    return f"in the case {case['case']}, as on {case['arch']}"
 
 
 def _status(reply: Reply) -> Status:
@@ -48,19 +55,21 @@ def _status(reply: Reply) -> Status:
 
 def _memory(impl: str, cases: Sequence[dict[str, Any]], replies: Sequence[Reply]) -> Iterator[PartRow]:
     """Every fault once, with the first case that shows it; one row that says ``ok`` where there is none."""
-    faults: dict[tuple[str, str, str], tuple[dict[str, str], str]] = {}
+    faults: dict[tuple[str, str, str], tuple[dict[str, str], dict[str, Any]]] = {}
     notes: dict[str, None] = {}
     answered = [(case, reply.value) for case, reply in zip(cases, replies, strict=True) if reply.ok]
     for case, value in answered:
         notes |= dict.fromkeys(value["notes"])
         for fault in value["faults"]:
-            faults.setdefault((fault["kind"], fault["kernel"], fault["tensor"]), (fault, case["case"]))
-    for fault, case_text in faults.values():
-        detail = {name: fault[name] for name in ("kind", "kernel", "tensor")} | {"case": case_text}
-        reason = f"{fault['kind']}: {fault['message']} (in the case {case_text})"
+            faults.setdefault((fault["kind"], fault["kernel"], fault["tensor"]), (fault, case))
+    for fault, case in faults.values():
+        detail = {name: fault[name] for name in ("kind", "kernel", "tensor")} | {"case": case["case"]}
+        reason = f"{fault['kind']}: {fault['message']} ({_where(case)})"
         yield PartRow(impl, MEMORY, "wrong", f"{fault['kernel']}, {fault['tensor']}", reason, detail)
-    seen = {"cases": len(answered), "notes": list(notes)}
-    if not answered:
+    # A call that raised has read and written no more than a part of its memory.
+    whole = sum(value["error_ratio"] is not None for _, value in answered)
+    seen = {"cases": whole, "notes": list(notes)}
+    if not whole and not faults:
         yield PartRow(impl, MEMORY, "unknown", reason="no case ran to its end")
     elif not faults:
         said = "nothing out of bounds, unwritten or raced for"

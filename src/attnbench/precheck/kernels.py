@@ -27,6 +27,8 @@ INTERPRETER = {"TRITON_INTERPRET": "1"}
 FUSED = "TRITON_DEFAULT_FP_FUSION"
 DTYPES = ("float16", "bfloat16", "float32")
 
+NO_CASE = "it claims none of the sizes and dtypes that a precheck compiles"
+
 Part = TypeVar("Part")
 
 
@@ -44,6 +46,8 @@ def triton_kernels(impl: str, question: PrecheckQuestion) -> Iterator[PrecheckRo
     compiled = _machine_code(impl, question)
     rows = machine_rows(impl, compiled)
     yield from rows
+    if all(reply.ok and not reply.value["cases"] for _, _, reply in compiled):
+        yield PartRow(impl, "launches", "unknown", reason=NO_CASE)
     if any(isinstance(row, KernelRow) for row in rows):
         yield from _in_the_interpreter(impl, question)
 
@@ -72,7 +76,7 @@ def _in_the_interpreter(impl: str, question: PrecheckQuestion) -> Iterator[Prech
     """Numbers and memory of every case, and addresses of large calls."""
     files = list(question.files)
     with _session(impl, question, INTERPRETER) as session:
-        plan = session.ask("precheck_cases", impl=impl, files=files)
+        plan = session.ask("precheck_cases", impl=impl, files=files, archs=list(question.archs))
     if not plan.ok:
         yield PartRow(impl, "numerics", "lost", reason=plan.reason)
         return
@@ -82,13 +86,14 @@ def _in_the_interpreter(impl: str, question: PrecheckQuestion) -> Iterator[Prech
         yield PartRow(impl, "memory", "unknown", reason=plan.value["why"])
 
     def ask(session: Session, case: dict[str, Any]) -> Reply:
-        return session.ask("precheck_case", impl=impl, files=files, case=case["case"], orders=case["orders"])
+        asked = {name: case[name] for name in ("case", "orders", "arch")}
+        return session.ask("precheck_case", impl=impl, files=files, **asked)
 
     yield from interpreter_rows(impl, cases, _asked(impl, question, INTERPRETER, cases, ask), plan.value["left_out"])
     large: list[dict[str, Any]] = plan.value["large"]
 
-    def ask_large(session: Session, case: dict[str, Any]) -> Reply:
-        return session.ask("precheck_offsets", impl=impl, files=files, sizes=case)
+    def ask_large(session: Session, call: dict[str, Any]) -> Reply:
+        return session.ask("precheck_offsets", impl=impl, files=files, call=call)
 
     yield from offset_rows(impl, large, _asked(impl, question, INTERPRETER, large, ask_large))
 

@@ -41,11 +41,12 @@ def lowered_programs(impl: str, question: PrecheckQuestion) -> Iterator[Precheck
         return
     row = lowered_row(impl, replies)
     yield row
+    yield from untold_row(impl, row)
     yield from mosaic_kernels(impl, question, list(row.detail["kernels"]))
 
 
 def lowered_row(impl: str, replies: dict[str, Reply]) -> PartRow:
-    """The answers for every dtype as one row."""
+    """The answers for every dtype as one row; what could not be told beside it is ``untold_row``'s."""
     lost = {dtype: reply for dtype, reply in replies.items() if not reply.ok}
     by_dtype = {dtype: reply.value for dtype, reply in replies.items() if reply.ok and reply.value["cases"]}
     failed = [{**each, "dtype": dtype} for dtype, value in by_dtype.items() for each in value["failed"]]
@@ -74,6 +75,13 @@ def lowered_row(impl: str, replies: dict[str, Reply]) -> PartRow:
     if not good:
         return PartRow(impl, PART, "unknown", "cuda", untold[0]["reason"] if untold else "no case of it", detail)
     return PartRow(impl, PART, "ok", "cuda", _told(detail, untold), detail)
+
+
+def untold_row(impl: str, row: PartRow) -> Iterator[PartRow]:
+    """Where some features are lowered, and nobody can tell of others here: a row that names these."""
+    if row.status == "ok" and (untold := row.detail["untold"]):
+        features = ", ".join(dict.fromkeys(each["feature"] for each in untold))
+        yield PartRow(impl, PART, "unknown", features, _by_feature(untold))
 
 
 def _told(detail: dict[str, Any], untold: Sequence[dict[str, Any]]) -> str:

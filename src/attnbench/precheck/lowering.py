@@ -18,6 +18,7 @@ from attnbench.backends import discover
 from attnbench.backends.answers import gradient_names
 from attnbench.backends.bind import Inputs, inputs_of
 from attnbench.errors import UnsupportedError
+from attnbench.precheck.triton.launches import launching_nothing
 
 if TYPE_CHECKING:
     from attnbench.backends.backend import Backend
@@ -49,7 +50,8 @@ def lowered(backend: Backend, impl: str, files: list[str], dtype: str) -> dict[s
         summary["cases"] += 1
         about = {"feature": each.feature, "case": case_text(each.case)}
         try:
-            seen = backend.lowered(implementation, *inputs.qkv, inputs.call, device=GPU, **inputs.cotangents)
+            with launching_nothing():
+                seen = backend.lowered(implementation, *inputs.qkv, inputs.call, device=GPU, **inputs.cotangents)
         except UnsupportedError as error:
             summary["untold"].append({**about, "reason": _line(error)})
             continue

@@ -34,18 +34,19 @@ def _chosen(variants: Sequence[Variant]) -> Iterator[Variant]:
 def _row(impl: str, kernel: str, arch: str, variants: Sequence[Variant]) -> KernelRow:
     worst = min(variants, key=lambda variant: (not variant["faults"], variant["occupancy"] or 0.0))
     faults = tuple(_faults(variants))
+    untold = next((variant["untold"] for variant in variants if variant["untold"]), None)
     multiplying = [variant for variant in variants if _in_16_bits(variant)]
     return KernelRow(
         impl,
         kernel,
         arch,
-        "wrong" if faults else "ok",
+        "wrong" if faults else "unknown" if untold else "ok",
         compiled=all(variant["compiled"] for variant in variants),
-        reason=faults[0] if faults else None,
-        registers=_largest(variants, "registers"),
-        spill_bytes=_largest(variants, "spill_bytes"),
+        reason=faults[0] if faults else untold,
+        registers=None if untold else _largest(variants, "registers"),
+        spill_bytes=None if untold else _largest(variants, "spill_bytes"),
         shared_bytes=_largest(variants, "shared_bytes"),
-        tensor_core=bool(multiplying) and all(variant["instructions"] for variant in multiplying),
+        tensor_core=bool(multiplying) and all(variant["tensor_core"] for variant in multiplying),
         instructions=tuple(dict.fromkeys(name for variant in variants for name in variant["instructions"])),
         occupancy=worst["occupancy"],
         limited_by=worst["limited_by"],
@@ -89,12 +90,16 @@ def _launches(impl: str, variants: dict[tuple[str, str], list[Variant]]) -> Iter
 
 
 def _unseen(impl: str, answers: Sequence[tuple[str, str, Reply]]) -> Iterator[PartRow]:
-    """Calls that raised before or while they launched, and workers that were lost, each reason once."""
+    """Calls that raised before or while they launched, and workers that were lost, each reason once.
+
+    A GPU would raise the same, so that it is wrong; but where the call itself asks for a GPU, nobody can tell here.
+    """
     reasons: dict[str, tuple[str, str, str]] = {}
     for arch, dtype, reply in answers:
         if not reply.ok:
             reasons.setdefault(reply.reason or reply.status, ("lost", f"{dtype} {arch}", ""))
-        for case, why in reply.value.get("failed", {}).items():
-            reasons.setdefault(why, ("unknown", f"{dtype} {arch}", f" (in the case {case})"))
+        for name, status in (("failed", "wrong"), ("untold", "unknown")):
+            for case, why in reply.value.get(name, {}).items():
+                reasons.setdefault(why, (status, f"{dtype} {arch}", f" (in the case {case})"))
     for why, (status, subject, where) in reasons.items():
         yield PartRow(impl, "launches", status, subject, f"{why}{where}")  # type: ignore[arg-type]

@@ -14,30 +14,29 @@ if TYPE_CHECKING:
 def precheck_operations(backend: Callable[[], Backend]) -> dict[str, Callable[..., Done]]:
     """The operations; ``backend`` is asked when one is called."""
 
-    def precheck_machine(impl: str, files: list[str], arch: str, dtype: str) -> Done:
-        """What an implementation launches in one dtype, as machine code for one architecture."""
+    def precheck_machine(impl: str, files: list[str], arch: str, dtype: str, cases: list[str] | None = None) -> Done:
+        """What an implementation launches in one dtype, or in these cases, as machine code for one architecture."""
         from attnbench.precheck.triton.recorded import machine_code
 
-        return OK, None, machine_code(backend(), impl, files, arch, dtype)
+        return OK, None, machine_code(backend(), impl, files, arch, dtype, cases)
 
-    def precheck_cases(impl: str, files: list[str]) -> Done:
+    def precheck_cases(impl: str, files: list[str], archs: list[str]) -> Done:
         """The cases that the interpreter is asked, and the large calls; ``left_out`` says what is claimed besides."""
         from attnbench.precheck.triton.plan import interpreter_plan
 
-        return OK, None, interpreter_plan(impl, files)
+        return OK, None, interpreter_plan(impl, files, archs)
 
-    def precheck_case(impl: str, files: list[str], case: str, orders: int) -> Done:
-        """One case in the interpreter: its numbers and its memory."""
+    def precheck_case(impl: str, files: list[str], case: str, orders: int, arch: str) -> Done:
+        """One case in the interpreter, with what a kernel does on this architecture: its numbers and its memory."""
         from attnbench.precheck.triton.watched import watched
 
-        return OK, None, watched(backend(), impl, files, case, orders)
+        return OK, None, watched(backend(), impl, files, case, orders, arch)
 
-    def precheck_offsets(impl: str, files: list[str], sizes: dict[str, Any]) -> Done:
+    def precheck_offsets(impl: str, files: list[str], call: dict[str, Any]) -> Done:
         """The addresses of one large call."""
         from attnbench.precheck.triton.offsets import offsets
 
-        judged = offsets(backend(), impl, files, sizes["sizes"], sizes["dtype"], gradients=sizes["gradients"])
-        return OK, None, judged
+        return OK, None, offsets(backend(), impl, files, call)
 
     operations = (precheck_machine, precheck_cases, precheck_case, precheck_offsets)
     return {operation.__name__: operation for operation in operations} | _of_frameworks(backend)

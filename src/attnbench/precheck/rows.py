@@ -11,6 +11,7 @@ from attnbench.errors import EXIT_CELLS_FAILED, EXIT_GATE_FAILED, EXIT_NOTHING_M
 # ok: what is asked holds. wrong: it does not. unknown: nobody could tell here, and the reason says why. lost: the
 # process ended or hung.
 Status = Literal["ok", "wrong", "unknown", "lost"]
+NUMERICS, MEMORY = "numerics", "memory"
 EXITS = {"ok": EXIT_OK, "wrong": EXIT_GATE_FAILED, "lost": EXIT_CELLS_FAILED}
 
 
@@ -106,12 +107,27 @@ class Prechecked:
         return [*self.rows, *self.parts]
 
     @property
+    def untold(self) -> list[tuple[str, str]]:
+        """Of implementations with kernels in Triton, the whole parts that could not be told: names and parts."""
+        found = []
+        for impl in dict.fromkeys(row.impl for row in self.rows):
+            kernels = [row for row in self.rows if row.impl == impl]
+            known = {row.arch for row in kernels if row.status != "unknown"}
+            archs = dict.fromkeys(row.arch for row in kernels if row.arch not in known)
+            found += [(impl, f"machine code for {arch}") for arch in archs]
+            told = {row.part for row in self.parts if row.impl == impl and row.status != "unknown"}
+            found += [(impl, part) for part in (NUMERICS, MEMORY) if part not in told]
+        return found
+
+    @property
     def exit_code(self) -> int:
-        """1 where something is wrong, 4 where a process was lost, 5 where nothing could be told, else 0."""
+        """1 where something is wrong, 4 where a process was lost, 5 where nothing or a part could not be told, or 0."""
         codes = {EXITS[row.status] for row in self.every if row.status in EXITS}
-        return worst_exit(codes or {EXIT_NOTHING_MEASURED})
+        return worst_exit(codes | {EXIT_NOTHING_MEASURED} if self.untold or not codes else codes)
 
     def to_dict(self) -> dict[str, Any]:
         """The document of ``attnbench precheck --json``."""
-        parts = [row.to_dict() for row in self.parts]
-        return {"rows": [row.to_dict() for row in self.rows], "parts": parts, "exit_code": self.exit_code}
+        document: dict[str, Any] = {"rows": [row.to_dict() for row in self.rows]}
+        document["parts"] = [row.to_dict() for row in self.parts]
+        document["untold"] = [{"impl": impl, "part": part} for impl, part in self.untold]
+        return {**document, "exit_code": self.exit_code}

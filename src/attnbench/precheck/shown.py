@@ -14,6 +14,7 @@ ABSENT = "–"
 WORST: tuple[Status, ...] = ("lost", "wrong", "unknown", "ok")
 MARKS = {"ok": "", "wrong": "failed", "unknown": "absent", "lost": "failed"}
 RANKS = {"registers": 1, "occupancy": 2}  # left out first where a terminal is narrow
+NAMED = 6  # implementations in the last line
 SAID = {"ok": "ok", "wrong": "WRONG", "unknown": "not known", "lost": "LOST"}
 
 
@@ -72,9 +73,29 @@ def text(answer: Prechecked) -> str:
 
 
 def sentence(answer: Prechecked) -> str:
-    """How many rows of which kind."""
+    """How many rows of which kind, and which parts of which implementations are not known at all, or not wholly."""
     counts = {said: sum(row.status == status for row in answer.every) for status, said in SAID.items()}
-    return "; ".join(f"{count} {said}" for said, count in counts.items() if count)
+    said = ["; ".join(f"{count} {said}" for said, count in counts.items() if count)]
+    if answer.untold:
+        said.append(f"not told at all, so that nothing may be concluded: {_joined(answer.untold)}")
+    partly = [(row.impl, _part(row)) for row in answer.every if row.status == "unknown"]
+    if partly := [each for each in dict.fromkeys(partly) if each not in answer.untold]:
+        said.append(f"not known: {_joined(partly)}")
+    return "; ".join(said)
+
+
+def _part(row: PrecheckRow) -> str:
+    return row.part if isinstance(row, PartRow) else f"machine code for {row.arch}"
+
+
+def _joined(parts: Sequence[tuple[str, str]]) -> str:
+    """Parts by implementation; where there are many, how many more."""
+    by_impl: dict[str, list[str]] = {}
+    for impl, part in parts:
+        by_impl.setdefault(impl, []).append(part)
+    said = [f"{impl} ({', '.join(some)})" for impl, some in by_impl.items()]
+    more = [f"{len(said) - NAMED} more"] if len(said) > NAMED else []
+    return ", ".join([*said[:NAMED], *more])
 
 
 def _cells(row: KernelRow) -> list[str]:

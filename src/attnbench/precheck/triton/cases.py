@@ -21,6 +21,13 @@ HEADS = {"B": 2, "Hq": 4, "Hkv": 4}
 # Half a tile, several tiles and one key more: tails of every tile that is in use.
 TAILS = ({"Tq": 259, "S": 259}, {"Tq": 70, "S": 387}, {"Tq": 129, "S": 40})
 TAIL_HEADS = {"B": 1, "Hq": 2, "Hkv": 2, "D": 32}
+# Few tiles of any size, so that a kernel whose interpreter is slow can afford those of a GPU; by feature.
+FEW_TILES = {"B": 1, "Hq": 1, "Hkv": 1, "Tq": 40, "S": 70, "D": 8}
+SPECS: dict[str, dict[str, Any]] = {
+    "sizes": {},
+    "causal": {"causal": True, "align": "bottom_right"},
+    "window": {"window": (20, 9), "align": "bottom_right"},
+}
 DOT = "dot"
 INTERPRETED = ("float16", "float32")  # bfloat16 is multiplied wrongly by the interpreter's tl.dot
 SIXTEEN_BITS = ("float16", "bfloat16")
@@ -39,11 +46,12 @@ class FeatureCase:
 
 def launched(implementation: Implementation, dtype: str) -> Iterator[FeatureCase]:
     """The supported cases of realistic sizes in one dtype, whose launches are recorded."""
-    for each in _sizes(dtype):
+    stands_for_width = dtype == _first_of_width(implementation, dtype)
+    for each in (*_sizes(dtype), *(_large_heads(dtype) if stands_for_width else ())):
         claimed = _as_claimed(implementation, each)
         if _supported(implementation, claimed.case):
             yield claimed
-    for each in _most_demanding(implementation, dtype) if dtype == _first_of_width(implementation, dtype) else ():
+    for each in _most_demanding(implementation, dtype) if stands_for_width else ():
         sizes = {"Tq": TOKENS, "S": TOKENS, "D": 64, "Dv": 64}
         yield FeatureCase(each.feature, each.case.with_problem(**sizes))
 
@@ -61,6 +69,14 @@ def _sizes(dtype: str) -> Iterator[FeatureCase]:
         for phase in ("forward", "backward"):
             yield _plain({**HEADS, **sizes}, dtype, phase)
     yield _plain({**HEADS, "Tq": 1, "S": CACHED, "D": 128}, dtype, "decode")
+
+
+def _large_heads(dtype: str) -> Iterator[FeatureCase]:
+    """The largest head size that most kernels take, and that of multi-head latent attention, whose values have 128."""
+    for heads in ({"D": 256}, {"D": 192, "Dv": 128}):
+        for phase in ("forward", "backward"):
+            yield _plain({**HEADS, "Tq": TOKENS, "S": TOKENS, **heads}, dtype, phase)
+    yield _plain({**HEADS, "Tq": 1, "S": CACHED, "D": 256}, dtype, "decode")
 
 
 def _plain(sizes: dict[str, int], dtype: str, phase: Any, **spec: Any) -> FeatureCase:
@@ -104,8 +120,9 @@ def interpreted(implementation: Implementation) -> list[FeatureCase]:
     cases: list[FeatureCase] = []
     for dtype in (name for name in INTERPRETED if name in claimed):
         tails = [_plain({**TAIL_HEADS, **sizes}, dtype, "backward") for sizes in TAILS]
-        causal = {"causal": True, "align": "bottom_right"}
-        tails += [_plain({**TAIL_HEADS, **sizes}, dtype, "backward", **causal) for sizes in TAILS]
+        tails += [_plain({**TAIL_HEADS, **sizes}, dtype, "backward", **SPECS["causal"]) for sizes in TAILS]
+        few = (_plain(FEW_TILES, dtype, "backward", **spec) for spec in SPECS.values())
+        tails += [replace(each, feature=feature) for feature, each in zip(SPECS, few, strict=True)]
         wanted = [_as_claimed(implementation, each) for each in tails]
         wanted = [each for each in wanted if _supported(implementation, each.case)]
         by_check = list(_of_features(implementation, dtype, check_cases(dtype)))

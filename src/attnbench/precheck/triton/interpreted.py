@@ -151,6 +151,17 @@ def _memory(interpreter: Any, regions: Regions) -> dict[str, Callable[..., Any]]
     return methods | {name: method for name, method in later.items() if hasattr(builder, name)}
 
 
+def written_by(function: Any, args: Sequence[Any], options: dict[str, Any]) -> list[Any]:
+    """The tensors that an operation of PyTorch writes to, by its signature."""
+    schema = function._schema  # noqa: SLF001  (nothing else says it)
+    if not schema.is_mutable:
+        return []
+    named = zip((argument.name for argument in schema.arguments), args, strict=False)
+    given = dict(named) | options
+    written = (argument.name for argument in schema.arguments if argument.alias_info and argument.alias_info.is_write)
+    return [given[name] for name in written if hasattr(given.get(name), "untyped_storage")]
+
+
 @contextmanager
 def _poisoning(regions: Regions) -> Iterator[None]:
     """Memory that PyTorch hands out unwritten is filled with what shows, and known."""
@@ -160,6 +171,8 @@ def _poisoning(regions: Regions) -> Iterator[None]:
         made = function(*args, **(options or {}))
         if function.overloadpacket.__name__ in EMPTY:
             regions.poisoned(made)
+        for tensor in written_by(function, args, options or {}):
+            regions.written_by_others(tensor)
         return made
 
     mode = type("Poisoning", (base,), {"__torch_dispatch__": dispatch})

@@ -8,11 +8,15 @@ as it is, so that the answers of the call mean nothing.
 from __future__ import annotations
 
 import importlib
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 from unittest import mock
+
+from attnbench.precheck.triton.architectures import MULTIPROCESSORS
+from attnbench.precheck.triton.standin import standing_in
 
 
 @dataclass(frozen=True)
@@ -98,6 +102,16 @@ class LaunchRecorder:
         size = grid(bound) if callable(grid) else grid
         size = tuple(int(n) for n in size)
         self.launches.append(Launch(kernel, signature, constexprs, attributes, parsed, size, self.case, self._choice))
+
+
+@contextmanager
+def launching_nothing() -> Iterator[None]:
+    """Where this process has Triton, calls on tensors without values launch no kernel: they are asked for shapes."""
+    if "triton" not in sys.modules:
+        yield
+        return
+    with standing_in(next(iter(MULTIPROCESSORS)), call_once), LaunchRecorder().recording():
+        yield
 
 
 def call_once(call: Callable[[], Any], *_: Any, **__: Any) -> tuple[float, float, float]:

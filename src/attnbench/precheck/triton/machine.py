@@ -7,27 +7,29 @@ import re
 import subprocess
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from attnbench.precheck.triton.architectures import GRID, MULTIPROCESSORS, TENSOR_MEMORY_COLUMNS, WARP, occupancy
 from attnbench.precheck.triton.launches import Launch
+from attnbench.precheck.triton.products import products, without_tensor_cores
 
 SECONDS = 120.0
-NARROW = ("f16", "bf16", "f8")
 OF_RESOURCES = re.compile(r"REG:(\d+) STACK:(\d+)")
 OF_SPILLS = re.compile(r"(\d+) bytes spill stores, (\d+) bytes spill loads")
-DOT = re.compile(r"tt\.dot(?:_scaled)? (%[\w#]+), (%[\w#]+)(.*?) : tensor<[\dx]*x(\w+)[^*]*\* tensor<[\dx]*x(\w+)")
-CARRIED = re.compile(r"(%[\w#]+) = (?:tt\.trans|tt\.reshape|ttg\.convert_layout|tt\.broadcast) (%[\w#]+)")
-WIDENED = re.compile(r"(%[\w#]+) = arith\.extf (%[\w#]+) .*?: tensor<[\dx]*x(\w+)")
 LONGEST_REASON = 300
 OF_PTXAS = ("ptxas fatal", "ptxas error", "ptxas /tmp")  # how its complaints begin
 
 
 @dataclass(frozen=True)
 class CompiledVariant:
-    """One kernel compiled for one kind of arguments. ``multiplies`` has the dtypes of its matrix products."""
+    """One kernel compiled for one kind of arguments.
+
+    ``multiplies`` has the dtypes of its matrix products, and ``tensor_core`` says whether all of them that should be on
+    tensor cores are. ``untold`` says why a number is not known.
+    """
 
     kernel: str
     variant: str
@@ -38,6 +40,7 @@ class CompiledVariant:
     shared_bytes: int | None = None
     instructions: tuple[str, ...] = ()
     multiplies: tuple[str, ...] = ()
+    tensor_core: bool = False
     occupancy: float | None = None
     limited_by: str | None = None
     num_warps: int | None = None
@@ -46,6 +49,7 @@ class CompiledVariant:
     case: str = ""
     choice: int = 0
     faults: tuple[str, ...] = field(default=())
+    untold: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready."""
@@ -53,17 +57,19 @@ class CompiledVariant:
 
 
 def compiled(launches: Sequence[Launch], arch: str) -> list[CompiledVariant]:
-    """Every distinct launch, compiled for one architecture."""
+    """Every distinct launch, compiled for one architecture; the same machine code may be launched with many grids."""
     variants: dict[str, CompiledVariant] = {}
-    distinct: dict[tuple[str, int], Launch] = {}
+    distinct: dict[tuple[str, int], list[Launch]] = {}
     same = _same_choices(launches)
     for launch in launches:
-        distinct.setdefault((launch.key, same[launch.choice]), launch)
+        distinct.setdefault((launch.key, same[launch.choice]), []).append(launch)
     rows = []
-    for (key, choice), launch in distinct.items():
+    for (key, choice), alike in distinct.items():
         if key not in variants:
-            variants[key] = _compiled(launch, arch)
-        rows.append(CompiledVariant(**{**asdict(variants[key]), "choice": choice, "case": launch.case}))
+            variants[key] = _compiled(alike[0], arch)
+        shown = max(alike, key=lambda launch: len(_grid(launch.grid)))
+        faults = (*variants[key].faults, *_grid(shown.grid))
+        rows.append(replace(variants[key], choice=choice, case=shown.case, grid=shown.grid, faults=faults))
     return rows
 
 
@@ -108,28 +114,31 @@ def _why(error: Exception) -> str:
 
 def _read(launch: Launch, made: Any, arch: str, how: dict[str, Any]) -> CompiledVariant:
     sm, metadata = MULTIPROCESSORS[arch], made.metadata
-    registers, spills = _resources(made, arch)
+    used = _resources(launch, made, arch)
     how = {**how, "num_warps": metadata.num_warps}
     there = tuple(name for name in sm.instructions if name in made.asm["ptx"])
-    products = _products(made.asm["ttir"])
-    faults = [*_too_much(metadata, arch), *_grid(launch.grid)]
-    if spills:
-        faults.append(f"it spills registers: {spills} bytes are stored to memory and loaded again")
-    faults += _without_tensor_cores(products, there)
+    on_plain_units = without_tensor_cores(made.asm["ttir"], made.asm["ttgir"], there)
+    faults = _too_much(metadata, arch)
+    if used.spills:
+        faults.append(f"it spills registers: {used.spills} bytes are stored to memory and loaded again")
+    faults += on_plain_units
     fits = metadata.shared <= sm.block_shared_bytes
-    full = occupancy(arch, metadata.num_warps, registers, metadata.shared) if fits else None
+    known = fits and used.registers is not None
+    full = occupancy(arch, metadata.num_warps, used.registers or 0, metadata.shared) if known else None
     return CompiledVariant(
         launch.name,
         launch.says,
         compiled=True,
-        registers=registers,
-        spill_bytes=spills,
+        registers=used.registers,
+        spill_bytes=used.spills,
         shared_bytes=metadata.shared,
         instructions=there,
-        multiplies=tuple(dict.fromkeys(product.dtype for product in products)),
-        occupancy=full.share if full else 0.0,
-        limited_by=full.limited_by if full else "shared memory",
+        multiplies=tuple(dict.fromkeys(product.dtype for product in products(made.asm["ttir"]))),
+        tensor_core=bool(there) and not on_plain_units,
+        occupancy=full.share if full else None if fits else 0.0,
+        limited_by=full.limited_by if full else None if fits else "shared memory",
         faults=tuple(faults),
+        untold=used.why,
         **how,
     )
 
@@ -153,69 +162,62 @@ def _grid(grid: Sequence[int]) -> list[str]:
 
 
 @dataclass(frozen=True)
-class Product:
-    """One ``tt.dot``: the dtype that it multiplies in, how exactly, and whether both factors were 16 bits wide."""
+class Resources:
+    """Registers of a thread, and bytes that are spilled; ``None`` where they are not known, and ``why`` not."""
 
-    dtype: str
-    exact: bool
-    widened: bool
-
-
-def _products(ttir: str) -> list[Product]:
-    carried = dict(CARRIED.findall(ttir))
-    widened = {name for name, _, dtype in WIDENED.findall(ttir) if dtype.startswith(NARROW)}
-
-    def narrow(name: str) -> bool:
-        while name in carried:
-            name = carried[name]
-        return name in widened
-
-    return [
-        Product(a, "tf32" not in rest and "bf16x" not in rest, narrow(left) and narrow(right))
-        for left, right, rest, a, _ in DOT.findall(ttir)
-    ]
+    registers: int | None
+    spills: int | None
+    why: str | None = None
 
 
-def _without_tensor_cores(products: Sequence[Product], there: Sequence[str]) -> list[str]:
-    """Where tensor cores were to be expected and are not used; exact products of float32 have none."""
-    if any(product.widened and product.exact for product in products):
-        return ["it widens 16-bit matrices to float32 before it multiplies them, and so has no tensor cores there"]
-    if there:
-        return []
-    narrow = sorted({product.dtype for product in products if product.dtype.startswith(NARROW)})
-    if narrow:
-        return [f"it multiplies matrices of {', '.join(narrow)} without tensor cores"]
-    if any(product.dtype == "f32" and not product.exact for product in products):
-        return ["it multiplies matrices in TF32 without tensor cores"]
-    return []
+def _resources(launch: Launch, made: Any, arch: str) -> Resources:
+    """What the machine code says, as far as the tools of this Triton can be asked."""
+    try:
+        return _as_told(launch, made, arch)
+    except (OSError, subprocess.SubprocessError, AttributeError, RuntimeError) as error:
+        return Resources(None, None, f"the tools of Triton cannot be asked: {_why(error)}")
 
 
-def _resources(made: Any, arch: str) -> tuple[int, int]:
-    """Registers of a thread, and bytes that are spilled. A stack may be an array; ptxas says which it is."""
-    binary = made.asm["cubin"]
+def _as_told(launch: Launch, made: Any, arch: str) -> Resources:
+    """A stack may be an array; ptxas says which it is."""
+    tools = importlib.import_module("triton.knobs").nvidia
     with tempfile.TemporaryDirectory(prefix="attnbench-precheck-") as folder:
         file = Path(folder) / "kernel.cubin"
-        file.write_bytes(binary)
-        said = _run([_tool("cuobjdump"), "-res-usage", str(file)])
-        counts = [(int(registers), int(stack)) for registers, stack in OF_RESOURCES.findall(said)]
-        registers, stack = (max(numbers) for numbers in zip(*counts, strict=True))
-        if stack == 0:
-            return registers, 0
-        ptx = Path(folder) / "kernel.ptx"
-        ptx.write_text(made.asm["ptx"], "utf-8")
-        tool = "ptxas" if MULTIPROCESSORS[arch].capability < 90 else "ptxas-blackwell"  # noqa: PLR2004  (as Triton does)
-        target = re.search(r"\.target (\w+)", made.asm["ptx"])
-        name = target[1] if target else arch
-        said = _run([_tool(tool), "-v", "--regAllocOptLevel=2", f"--gpu-name={name}", str(ptx), "-o", str(file)])
-    return registers, sum(int(stores) + int(loads) for stores, loads in OF_SPILLS.findall(said))
+        file.write_bytes(made.asm["cubin"])
+        said = _run([tools.cuobjdump.path, "-res-usage", str(file)])
+    counts = [(int(registers), int(stack)) for registers, stack in OF_RESOURCES.findall(said)]
+    if not counts:
+        return Resources(
+            None, None, f"cuobjdump {tools.cuobjdump.version} says nothing of registers in words known here"
+        )
+    registers, stack = (max(numbers) for numbers in zip(*counts, strict=True))
+    if stack == 0:
+        return Resources(registers, 0)
+    spills = OF_SPILLS.findall(_words_of_ptxas(launch, made, arch))
+    if not spills:
+        return Resources(registers, None, f"ptxas says nothing of spills in words known here, and its stack is {stack}")
+    return Resources(registers, sum(int(stores) + int(loads) for stores, loads in spills))
+
+
+def _words_of_ptxas(launch: Launch, made: Any, arch: str) -> str:
+    """What ptxas says where Triton calls it once more, with the same program, the same options and the same PTX."""
+    nvidia = importlib.import_module("triton.backends.nvidia.compiler")
+    targets = importlib.import_module("triton.backends.compiler")
+    backend = nvidia.CUDABackend(targets.GPUTarget("cuda", MULTIPROCESSORS[arch].capability, WARP))
+    options = backend.parse_options(dict(launch.options.__dict__))
+    usual, said = subprocess.run, []
+
+    def run(command: Sequence[str], **how: Any) -> Any:
+        done = usual(command, **how)
+        if hasattr(how.get("stderr"), "name"):
+            said.append(Path(how["stderr"].name).read_text("utf-8", "replace"))
+        return done
+
+    with mock.patch.object(nvidia.subprocess, "run", run):
+        backend.make_cubin(made.asm["ptx"], {}, options, MULTIPROCESSORS[arch].capability)
+    return "\n".join(said)
 
 
 def _run(command: list[str]) -> str:
     done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=SECONDS)
     return done.stdout + done.stderr
-
-
-def _tool(name: str) -> str:
-    """A program that comes with Triton's wheel."""
-    nvidia = importlib.import_module("triton.backends.nvidia")
-    return str(Path(nvidia.__path__[0]) / "bin" / name)

@@ -8,7 +8,7 @@ whose it is. Behind regions stand storages, the real memory, of which several te
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -48,6 +48,7 @@ class Shadow:
     pointer: int
     size: int
     poison: int | None = None
+    is_written_by_others: bool = False
     writer: Array = field(init=False)
     first_reader: Array = field(init=False)
     last_reader: Array = field(init=False)
@@ -95,7 +96,9 @@ class Region:
 class Regions:
     """The regions of one call, and the faults that were seen."""
 
-    def __init__(self) -> None:
+    def __init__(self, instead: Callable[[Any], Any] = lambda storage: storage) -> None:
+        self._instead = instead  # a storage with values, where PyTorch's has no memory
+        self.farthest = 0  # the largest number of an element that was read or written
         self.faults: dict[tuple[str, str, str], MemoryFault] = {}
         self.counts: dict[tuple[str, str, str], int] = {}
         self.uses_atomics = self.synchronises = False
@@ -121,10 +124,11 @@ class Regions:
         """Memory was asked for, and holds nothing: it is filled with what shows."""
         import ctypes
 
-        shadow = self._shadow(tensor)
-        if not shadow.pointer or str(tensor.dtype) == "torch.bool":
+        if not tensor.untyped_storage().data_ptr():
             return
-        shadow.poison = FLOAT_POISON if tensor.dtype.is_floating_point else OTHER_POISON
+        shadow = self._shadow(tensor)
+        is_bool = str(tensor.dtype) == "torch.bool"
+        shadow.poison = FLOAT_POISON if tensor.dtype.is_floating_point else int(is_bool) or OTHER_POISON
         ctypes.memset(shadow.pointer, shadow.poison, shadow.size)
 
     def address(self, tensor: Any, name: str) -> int:
@@ -145,11 +149,17 @@ class Regions:
         return region.base + int(start)
 
     def _shadow(self, tensor: Any) -> Shadow:
-        storage = tensor.untyped_storage()
+        storage = self._instead(tensor.untyped_storage())
         key = storage._cdata  # noqa: SLF001  (what tells storages apart that have no memory)
         if key not in self._shadows:
             self._shadows[key] = Shadow(storage, storage.data_ptr(), storage.nbytes())
         return self._shadows[key]
+
+    def written_by_others(self, tensor: Any) -> None:
+        """PyTorch itself writes to a tensor, or to a part of it."""
+        key = tensor.untyped_storage()._cdata  # noqa: SLF001  (the same)
+        if key in self._shadows:
+            self._shadows[key].is_written_by_others = True
 
     def access(self, addresses: Array, active: Array, width: int, how: str) -> tuple[Array, Array]:
         """Real addresses, and which of them may be used; what is wrong with the others is kept."""
@@ -170,6 +180,7 @@ class Regions:
             region = self._regions[number]
             offsets = real[these].astype(np.int64) - region.base
             good = self._within(region, offsets, width, how)
+            self.farthest = max(self.farthest, int(offsets[good].max(initial=0)) // width)
             if region.shadow.pointer:
                 self._mark(region, offsets[good], how)
             usable[these] = good & bool(region.shadow.pointer)
@@ -246,7 +257,11 @@ class Regions:
         return self._regions[number] if 0 <= number < len(self._regions) else None
 
     def initialised(self, addresses: Array, usable: Array, loaded: Array) -> None:
-        """Whether somebody has written what was read: of memory that was asked for, what is still as it was filled."""
+        """Whether somebody has written what was read: of memory that was asked for, what is still as it was filled.
+
+        One byte may be the poison by itself, and so may True. Of such memory it counts that no program has written it,
+        unless PyTorch has written to any of it.
+        """
         flat, wanted, value = np.broadcast_arrays(addresses, usable, loaded)
         if not wanted.any():
             return
@@ -260,7 +275,10 @@ class Regions:
             # An atomic operation that asks now is no earlier one.
             untouched = (region.shadow.writer[offsets] == 0) & np.isin(region.shadow.atomic[offsets], (0, self.program))
             poison = int.from_bytes(bytes([region.shadow.poison]) * bits.dtype.itemsize, "little")
-            unwritten = untouched & (bits[these] == poison)
+            if region.width > 1:
+                unwritten = untouched & (bits[these] == poison)
+            else:
+                unwritten = untouched & (not region.shadow.is_written_by_others)
             if unwritten.any():
                 where = region.index(int(offsets[unwritten][0]))
                 what = f"program {self._grid_index} reads {region.name} {_shape(region)} at {where}, which nobody wrote"

@@ -12,6 +12,9 @@ from unittest import mock
 from attnbench.precheck.triton.architectures import MULTIPROCESSORS, THREADS_IN_A_BLOCK, WARP
 
 MULTIPROCESSOR_COUNT = {"sm_80": 108, "sm_90": 132, "sm_100": 148}  # of A100, H100 SXM and B200
+# What PyTorch says where there is no GPU, or where it has something for GPUs alone: of a kernel that says nothing.
+NO_GPU = ("not compiled with CUDA", "NVIDIA driver", "No CUDA GPUs", "no NVIDIA GPU", "accelerator device")
+NOT_ON_CPU = ("'CPU'", "_cpu")
 
 
 class StandInDriver:
@@ -69,6 +72,18 @@ class StandInDriver:
     def get_benchmarker(self) -> Callable[..., Any]:
         """What the autotuner calls in place of a benchmark."""
         return self._benchmark
+
+
+def wants_a_gpu(error: BaseException) -> bool:
+    """Whether a call raised because it asked for a real GPU, as ``torch.empty(1, device="cuda")`` does."""
+    raised: BaseException | None = error
+    while raised is not None:
+        if isinstance(raised, (AssertionError, RuntimeError)) and any(
+            words in str(raised) for words in (*NO_GPU, *NOT_ON_CPU)
+        ):
+            return True
+        raised = raised.__cause__ or raised.__context__
+    return False
 
 
 @contextmanager

@@ -20,20 +20,30 @@ from attnbench.precheck.triton.architectures import MULTIPROCESSORS
 from attnbench.precheck.triton.cases import GPU
 from attnbench.precheck.triton.interpreted import FORWARD, ORDERS, in_order, watch
 from attnbench.precheck.triton.regions import MemoryFault, Regions
-from attnbench.precheck.triton.standin import standing_in
+from attnbench.precheck.triton.standin import standing_in, wants_a_gpu
 
 if TYPE_CHECKING:
     from attnbench.attention.arrays import Array
     from attnbench.backends.backend import Backend
 
-ARCHITECTURE = list(MULTIPROCESSORS)[1]  # the kernel's own Python may ask; what it chooses by it is compiled elsewhere
+ARCHITECTURE = list(MULTIPROCESSORS)[1]
 REASON = 300
 ORDER = "order"
 
 
-def watched(backend: Backend, impl: str, files: list[str], text: str, orders: int = len(ORDERS)) -> dict[str, Any]:
-    """``status``, ``reason`` and ``error_ratio`` of the numbers, and ``faults`` of the memory, with its ``notes``."""
-    with standing_in(ARCHITECTURE, no_time):
+def watched(
+    backend: Backend,
+    impl: str,
+    files: list[str],
+    text: str,
+    orders: int = len(ORDERS),
+    arch: str = ARCHITECTURE,
+) -> dict[str, Any]:
+    """``status``, ``reason`` and ``error_ratio`` of the numbers, and ``faults`` of the memory, with its ``notes``.
+
+    A kernel's own Python may ask for the architecture, and choose its tiles by it.
+    """
+    with standing_in(arch, no_time):
         implementation = discover.load_implementation(impl, files)
         case = case_from_text(text)
         inputs = inputs_of(case)
@@ -85,9 +95,11 @@ def _once(binding: Binding, regions: Regions, order: str) -> Any:
 
 
 def _raised(error: Exception) -> dict[str, Any]:
-    """A refusal and what the interpreter cannot run say nothing of a kernel; whatever else it raises does."""
+    """A refusal, a wish for a real GPU and what the interpreter cannot run say nothing of a kernel; all else does."""
     if is_refusal(error):
         return {"status": "unknown", "reason": refusal_of(error), "error_ratio": None}
+    if wants_a_gpu(error):
+        return {"status": "unknown", "reason": f"it asks for a real GPU: {error}"[:REASON], "error_ratio": None}
     inner: BaseException | None = error
     while inner is not None and not isinstance(inner, NotImplementedError):
         inner = inner.__cause__ or inner.__context__
