@@ -1,5 +1,6 @@
 """Kernels in the interpreter: planted faults of numbers and of memory are named, and a right kernel has none."""
 
+import importlib
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -164,7 +165,7 @@ def test_memory_of_one_byte_that_nobody_wrote(
 
 
 def test_an_interpreter_that_is_too_old_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(planned.importlib, "import_module", lambda _name: SimpleNamespace(__version__="3.6.0"))
+    monkeypatch.setattr(importlib, "import_module", lambda _name: SimpleNamespace(__version__="3.6.0"))
     told = planned.interpreter_plan(NAME, [], ["sm_90"])
     assert told["cases"] == told["large"] == []
     assert "Triton 3.6.0 cannot be watched" in told["why"]
@@ -173,7 +174,13 @@ def test_an_interpreter_that_is_too_old_says_so(monkeypatch: pytest.MonkeyPatch)
 
 def test_a_memory_is_told_only_of_calls_that_ran_to_their_end() -> None:
     case = {"case": "Tq=4", "feature": "sizes", "dtype": "float16", "arch": "sm_90"}
-    asked_nothing = {"status": "unknown", "reason": "inline", "error_ratio": None, "faults": [], "notes": []}
+    asked_nothing: dict[str, Any] = {
+        "status": "unknown",
+        "reason": "inline",
+        "error_ratio": None,
+        "faults": [],
+        "notes": [],
+    }
     rows = list(interpreter_rows(NAME, [case], [Reply(1, OK, None, asked_nothing)], ""))
     assert [(row.part, row.status) for row in rows] == [("numerics", "unknown"), ("memory", "unknown")]
     rows = list(

@@ -1,5 +1,6 @@
 """Kernels as machine code: what they need is read off, and planted faults are named; one architecture, few variants."""
 
+import importlib
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -112,7 +113,7 @@ def test_a_call_that_raises_is_wrong_unless_it_asks_for_a_gpu(compiler: Session,
 def test_spills_that_nobody_can_read_are_not_known(monkeypatch: pytest.MonkeyPatch) -> None:
     tool = SimpleNamespace(path="cuobjdump", version="13.9")
     monkeypatch.setattr(
-        machine.importlib, "import_module", lambda _name: SimpleNamespace(nvidia=SimpleNamespace(cuobjdump=tool))
+        importlib, "import_module", lambda _name: SimpleNamespace(nvidia=SimpleNamespace(cuobjdump=tool))
     )
     made, launch = SimpleNamespace(asm={"cubin": b"", "ptx": ""}), SimpleNamespace()
     for usage, words, expected in (

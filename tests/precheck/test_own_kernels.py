@@ -38,8 +38,8 @@ def compiler() -> Iterator[Session]:
 @pytest.mark.parametrize("variant", PLAINEST)
 def test_the_plainest_case_compiles_without_a_spill_and_with_tensor_cores(variant: str, compiler: Session) -> None:
     case, multiplying = PLAINEST[variant]
-    asked = {"impl": f"triton/{variant}", "files": [], "arch": "sm_90", "dtype": "float16", "cases": [case]}
-    reply = compiler.ask("precheck_machine", **asked)
+    how = {"arch": "sm_90", "dtype": "float16", "cases": [case]}
+    reply = compiler.ask("precheck_machine", impl=f"triton/{variant}", files=[], **how)  # type: ignore[arg-type]
     assert reply.ok, reply.reason
     assert reply.value["failed"] == reply.value["untold"] == {}
     by_name = {each["kernel"]: each for each in reply.value["variants"]}

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from textwrap import dedent
+from typing import Any
 
 import pytest
 
@@ -87,8 +88,9 @@ def cluster(tmp_path_factory: pytest.TempPathFactory, place: Place) -> Iterator[
 
 def start(cluster: Cluster, name: str, **environment: str) -> None:
     lock = str(cluster.folder / f"lock-{name}")
-    environment = {"PYTHONPATH": str(cluster.folder / name), "OMP_NUM_THREADS": "1"} | environment  # as Dask's nannies
-    cluster.start_worker(name, **({"ATTNBENCH_LOCK": lock, "ATTNBENCH_LABELS": f"rack=7,name={name}"} | environment))
+    given: dict[str, Any] = {"ATTNBENCH_LOCK": lock, "ATTNBENCH_LABELS": f"rack=7,name={name}"}
+    given |= {"PYTHONPATH": str(cluster.folder / name), "OMP_NUM_THREADS": "1"} | environment  # as Dask's nannies
+    cluster.start_worker(name, **given)
 
 
 @pytest.fixture
