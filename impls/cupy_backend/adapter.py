@@ -135,7 +135,7 @@ class Adapter(Backend):
 
     def stopwatch(self, device: str) -> Stopwatch | None:
         """CUDA events."""
-        return device_clock.EventStopwatch() if device == "cuda" else None
+        return device_clock.CupyStopwatch() if device == "cuda" else None
 
     def flusher(self, device: str) -> Callable[[], None] | None:
         """A write over twice the L2 cache."""

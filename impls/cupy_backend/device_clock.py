@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 UNKNOWN_L2_BYTES = 128 * 2**20
 
 
-class EventStopwatch(Stopwatch):
+class CupyStopwatch(Stopwatch):
     """Pairs of CUDA events on the current stream."""
 
     def __init__(self) -> None:

@@ -87,7 +87,7 @@ def test_a_row_with_a_nan_has_an_lse_that_is_nan(worker: Session) -> None:
         (
             "            wait_until_read(tile)\n\n        slot",
             "            pass\n\n        slot",
-            "did not observe all",
+            "observe",  # of barriers: "did not observe all", or "before previous completion was observed"
         ),
     ],
 )

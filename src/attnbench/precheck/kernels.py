@@ -86,8 +86,8 @@ def _in_the_interpreter(impl: str, question: PrecheckQuestion) -> Iterator[Prech
         yield PartRow(impl, "memory", "unknown", reason=plan.value["why"])
 
     def ask(session: Session, case: dict[str, Any]) -> Reply:
-        asked = {name: case[name] for name in ("case", "orders", "arch")}
-        return session.ask("precheck_case", impl=impl, files=files, **asked)
+        fields = {name: case[name] for name in ("case", "orders", "arch")}
+        return session.ask("precheck_case", impl=impl, files=files, **fields)
 
     yield from interpreter_rows(impl, cases, _asked(impl, question, INTERPRETER, cases, ask), plan.value["left_out"])
     large: list[dict[str, Any]] = plan.value["large"]

@@ -109,15 +109,15 @@ class Prechecked:
     @property
     def untold(self) -> list[tuple[str, str]]:
         """Of implementations with kernels in Triton, the whole parts that could not be told: names and parts."""
-        found = []
+        missing = []
         for impl in dict.fromkeys(row.impl for row in self.rows):
             kernels = [row for row in self.rows if row.impl == impl]
             known = {row.arch for row in kernels if row.status != "unknown"}
             archs = dict.fromkeys(row.arch for row in kernels if row.arch not in known)
-            found += [(impl, f"machine code for {arch}") for arch in archs]
-            told = {row.part for row in self.parts if row.impl == impl and row.status != "unknown"}
-            found += [(impl, part) for part in (NUMERICS, MEMORY) if part not in told]
-        return found
+            missing += [(impl, f"machine code for {arch}") for arch in archs]
+            known_parts = {row.part for row in self.parts if row.impl == impl and row.status != "unknown"}
+            missing += [(impl, part) for part in (NUMERICS, MEMORY) if part not in known_parts]
+        return missing
 
     @property
     def exit_code(self) -> int:

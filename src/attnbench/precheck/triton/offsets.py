@@ -55,24 +55,24 @@ def large_calls(implementation: Implementation) -> list[dict[str, Any]]:
         return []
     score = DOT if DOT in capabilities.scores else capabilities.scores[0]
 
-    def call(sizes: dict[str, int], operand: str | None = None) -> dict[str, Any] | None:
+    def taken(sizes: dict[str, int], operand: str | None = None) -> dict[str, Any] | None:
         for gradients in (True, False) if implementation.has_gradients(GPU) else (False,):
-            asked = {"sizes": sizes, "dtype": dtype, "gradients": gradients, "score": score, "operand": operand}
-            needs = _inputs(_placeholder, asked).call.needs(GPU, gradients=gradients)
+            call = {"sizes": sizes, "dtype": dtype, "gradients": gradients, "score": score, "operand": operand}
+            needs = _inputs(_placeholder, call).call.needs(GPU, gradients=gradients)
             if implementation.unsupported(needs) is None:
-                return {**asked, "says": _says(asked)}
+                return {**call, "says": _says(call)}
         return None
 
-    found = [call(SQUARE), call(DECODING)]
-    by_pair = (call(sizes, operand) for operand in BY_PAIR for sizes in PAIRS)
-    found.append(next((each for each in by_pair if each), None))
-    return [each for each in found if each]
+    calls = [taken(SQUARE), taken(DECODING)]
+    by_pair = (taken(sizes, operand) for operand in BY_PAIR for sizes in PAIRS)
+    calls.append(next((each for each in by_pair if each), None))
+    return [each for each in calls if each]
 
 
-def _says(asked: dict[str, Any]) -> str:
-    sizes = " ".join(f"{name}{asked['sizes'][name]}" for name in ("B", "Hq", "Tq", "S", "D"))
-    score = "" if asked["score"] == DOT else f" {asked['score']}"
-    return f"{sizes} {asked['dtype']}{score}{' ' + asked['operand'] if asked['operand'] else ''}"
+def _says(call: dict[str, Any]) -> str:
+    sizes = " ".join(f"{name}{call['sizes'][name]}" for name in ("B", "Hq", "Tq", "S", "D"))
+    score = "" if call["score"] == DOT else f" {call['score']}"
+    return f"{sizes} {call['dtype']}{score}{' ' + call['operand'] if call['operand'] else ''}"
 
 
 def last(grid: tuple[int, int, int]) -> Sequence[tuple[int, int, int]]:
@@ -83,7 +83,7 @@ def last(grid: tuple[int, int, int]) -> Sequence[tuple[int, int, int]]:
     return list(product(x, y, z))[-LAST:]
 
 
-def offsets(backend: Backend, impl: str, files: list[str], asked: dict[str, Any]) -> dict[str, Any]:
+def offsets(backend: Backend, impl: str, files: list[str], call: dict[str, Any]) -> dict[str, Any]:
     """``status``, ``reason`` and ``detail`` of one large call."""
     torch = importlib.import_module("torch")
     grids: list[tuple[int, int, int]] = []
@@ -99,7 +99,7 @@ def offsets(backend: Backend, impl: str, files: list[str], asked: dict[str, Any]
     regions = Regions(twins.storage)
     with standing_in(ARCHITECTURE, no_time):
         implementation = discover.load_implementation(impl, files)
-        native = _inputs(shaped, asked)
+        native = _inputs(shaped, call)
         try:
             with twins.following():
                 bound = backend.bind(implementation, *native.qkv, native.call, **native.cotangents)
@@ -118,16 +118,16 @@ def _placeholder(dtype: str, *shape: int) -> Any:
     return dtype
 
 
-def _inputs(array: Callable[..., Any], asked: dict[str, Any]) -> Inputs:
+def _inputs(array: Callable[..., Any], call: dict[str, Any]) -> Inputs:
     """The inputs of a call, as shapes: no array of this size is ever made."""
-    s, dtype = Sizes(**asked["sizes"]), asked["dtype"]
+    s, dtype = Sizes(**call["sizes"]), call["dtype"]
     q, k, v = (array(dtype, s.B, h, t, d) for h, t, d in ((s.Hq, s.Tq, s.D), (s.Hkv, s.S, s.D), (s.Hkv, s.S, s.Dv)))
-    d_output = array(dtype, s.B, s.Hq, s.Tq, s.Dv) if asked["gradients"] else None
-    shapes = param_shapes(asked["score"], s.D, HIDDEN)
+    d_output = array(dtype, s.B, s.Hq, s.Tq, s.Dv) if call["gradients"] else None
+    shapes = param_shapes(call["score"], s.D, HIDDEN)
     params = {name: array(dtype, s.Hq, *shape) for name, shape in shapes.items()}
     kind = {"bias": dtype, "mask": "bool"}
-    pairs = {name: array(kind[name], s.B, s.Hq, s.Tq, s.S) for name in BY_PAIR if name == asked["operand"]}
-    spec = AttentionSpec(score=asked["score"])
+    pairs = {name: array(kind[name], s.B, s.Hq, s.Tq, s.S) for name in BY_PAIR if name == call["operand"]}
+    spec = AttentionSpec(score=call["score"])
     return Inputs(q, k, v, Call(spec, s, dtype, scale=spec.scale_factor(s.D), params=params, **pairs), d_output)
 
 

@@ -98,7 +98,7 @@ def _plain(ttgir: str) -> tuple[set[str], set[tuple[str, ...]]]:
 
 def _places(named: dict[str, str], location: str) -> tuple[str, ...]:
     """The lines of Python behind a location, which may be one of another: ``file.py:12:8``."""
-    found: list[str] = []
+    lines: list[str] = []
     for name, place in PLACE.findall(named.get(location, "")):
-        found += _places(named, name) if name else [place.rpartition("/")[2].replace('"', "")]
-    return tuple(found)
+        lines += _places(named, name) if name else [place.rpartition("/")[2].replace('"', "")]
+    return tuple(lines)

@@ -31,10 +31,10 @@ def machine_code(
     with standing_in(arch, call_once):
         implementation = discover.load_implementation(impl, files)
         claimed = implementation.capabilities_on(GPU).dtypes
-        asked = [case_from_text(text) for text in cases or ()]
+        chosen = [case_from_text(text) for text in cases or ()]
         if cases is None and dtype in claimed:
-            asked = [each.case for each in launched(implementation, dtype)]
-        for case in asked:
+            chosen = [each.case for each in launched(implementation, dtype)]
+        for case in chosen:
             recorder.case = case_text(case)
             binding = bind_case(backend, implementation, case, "cpu")
             with recorder.recording():
@@ -45,4 +45,4 @@ def machine_code(
                         kind = "untold" if wants_a_gpu(error) else "failed"
                         raised[kind][recorder.case] = f"{type(error).__name__}: {' '.join(str(error).split())}"[:REASON]
         variants = [variant.to_dict() for variant in compiled(recorder.launches, arch)]
-    return {"claimed": list(claimed), "cases": len(asked), "variants": variants, **raised}
+    return {"claimed": list(claimed), "cases": len(chosen), "variants": variants, **raised}
