@@ -45,8 +45,8 @@ CHECKED = {"check", "check_random", "check_case", "random_case", "examine", "ans
 DECLARED = {"declare"}
 ANCHORED = {"anchor_prepare", "anchor_burst"}
 PRECHECKED = {
-    *("precheck_machine", "precheck_cases", "precheck_case", "precheck_offsets"),
-    *("precheck_lowered", "precheck_interpretable", "precheck_interpreted"),
+    *("precheck_machine", "precheck_cases", "precheck_case", "precheck_offsets", "precheck_grids"),
+    *("precheck_lowered", "precheck_interpretable", "precheck_interpreted", "precheck_seen"),
 }
 PROBED = {"semantics_plan", "semantics", "onnx_plan", "check_onnx"}
 
