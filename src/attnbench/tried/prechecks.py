@@ -90,7 +90,8 @@ def _is_not_whole(row: PrecheckRow) -> bool:
 def _entry(impl: str, rows: Sequence[PrecheckRow], code: CodeName) -> GpuPrecheck:
     archs = dict.fromkeys(row.arch for row in rows if isinstance(row, KernelRow) and row.arch and row.status == "ok")
     card = discover.backend(impl.partition("/")[0])
-    versions = {name: of for name in (card.requires, *card.also) if (of := installed(name)) is not None}
+    known = {card.requires: card.version()} | {name: installed(name) for name in card.also}
+    versions = {name: of for name, of in known.items() if of is not None}
     unknown = dict.fromkeys(_part(row) for row in rows if _is_not_whole(row))
     today = datetime.now(UTC).date().isoformat()
     return GpuPrecheck(today, tuple(archs), tuple(_told(rows)), tuple(unknown), versions, code)
