@@ -303,10 +303,11 @@ def test_a_device_that_is_not_there_is_an_error_that_says_what_to_type(
     backend, _ = resolve(impl)
     monkeypatch.setattr(type(backend), "devices", lambda _: there)
     q, k, v, d = drawn(0, dtype="float16")
-    for call in (
+    calls: tuple[Callable[[], Any], ...] = (
         lambda: ab.attend(q, k, v, impl=impl, device="cuda"),
         lambda: ab.vjp(q, k, v, d, impl=impl, device="cuda"),
-    ):
+    )
+    for call in calls:
         with pytest.raises(UnsupportedError) as raised:
             call()
         assert f"{impl} cannot compute here: device cuda is not there; torch has" in str(raised.value)
