@@ -119,8 +119,8 @@ def _only(prechecked: GpuPrecheck) -> str:
     some = f" for {', '.join(archs)}" if CODE in parts and set(archs) != set(ARCHITECTURES) else ""
     if COMPUTED not in parts:
         return f"{some}: {', '.join(named(parts))} only"
-    asked = [*(OF_A_KERNEL if CODE in parts else ()), *prechecked.unknown]
-    if untold := named([part for part in asked if part not in parts and part != "lowers"]):
+    wanted = [*(OF_A_KERNEL if CODE in parts else ()), *prechecked.unknown]
+    if untold := named([part for part in wanted if part not in parts and part != "lowers"]):
         return f"{some}: {', '.join(untold)} not told"
     return some
 

@@ -78,8 +78,8 @@ def device_of(model: str) -> NamedDevice | None:
     one whose memory is faster than that of the one that is known nothing is: ``None``.
     """
     words = re.findall(r"[A-Za-z0-9]+", model.upper())
-    found = next((device for name, device in devices().items() if name in words), None)
-    return None if found is not None and {found.name, FASTER.get(found.name)} <= set(words) else found
+    known = [name for name in devices() if name in words and FASTER.get(name) not in words]
+    return devices()[known[0]] if known else None
 
 
 @dataclass(frozen=True)
