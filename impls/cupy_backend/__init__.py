@@ -10,6 +10,7 @@ BACKEND = BackendInfo(
     package="attnbench.impls.cupy_backend",
     requires="cupy",
     extra="cupy",
+    packages=("cupy-cuda13x", "cupy-cuda12x"),  # a wheel is for one CUDA, which its name says
     implementations=(("naive", "naive"),),
     about={"naive": "the formula of numpy/naive on a GPU"},
     devices={"naive": ("cuda",)},

@@ -89,7 +89,9 @@ FLASH = replace(
     },
 )
 
-# On the GPU the kernels store P in the input's dtype between the two products, and O for the backward pass.
+# On the GPU the kernels store P in the input's dtype between the two products, and O for the backward pass. Where heads
+# share keys, FlashAttention stores the gradients of k and v for each query head in 16 bits before it adds them
+# (``dk_expanded`` in flash_api.cpp). That is not declared: the bound has a rounding for each head of a group anyway.
 GPU_PRECISION = {dtype: Precision(p_cast=dtype, stored_output=dtype, seen=SEEN) for dtype in HALF}
 GPU_LACKS = LACKS | {"slopes": "its mask has the input's dtype, which rounds the distances"}
 FUSED_GPU = replace(MATH, devices=("cuda",), dtypes=HALF, slopes=False, precision=GPU_PRECISION, lacks=GPU_LACKS)

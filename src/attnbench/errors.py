@@ -205,6 +205,11 @@ def not_one_of(what: str, name: object, known: Iterable[str]) -> str:
     return f"{what} {name!r} is not one of {', '.join(known)}{suggest(str(name), known)}"
 
 
+def device_not_there(device: str, backend: str, there: Iterable[str]) -> str:
+    """Why a framework computes nothing on a device here, with the devices that it has."""
+    return f"device {device} is not there; {backend} has {', '.join(there) or 'none here'}"
+
+
 def check_known(what: str, names: Iterable[str], known: Collection[str]) -> None:
     """Raise ``UsageError`` for a name of a dtype, a feature, a device that is none."""
     for name in names:

@@ -17,7 +17,7 @@ from attnbench.attention.call import Operands
 from attnbench.backends.attend import resolve
 from attnbench.backends.bind import given_inputs
 from attnbench.backends.kept import KEPT, Kept
-from attnbench.errors import UsageError
+from attnbench.errors import UnsupportedError, UsageError
 from tests.impls.against_oracle import fresh_process
 
 
@@ -286,3 +286,29 @@ def test_x64_holds_only_around_calls_in_float64(setting: bool) -> None:
             assert settings.jax_enable_x64 is setting
     assert traces == ["float32", "float32", "float64", "float64"]
     assert seen == [setting, setting, True, True]
+
+
+@pytest.mark.parametrize(
+    ("impl", "there", "advice"),
+    [
+        ("torch/naive", ("cpu",), 'give device="cpu"'),
+        ("torch/varlen", ("cpu",), "choose another"),
+        ("torch/naive", (), ""),
+    ],
+)
+def test_a_device_that_is_not_there_is_an_error_that_says_what_to_type(
+    impl: str, there: tuple[str, ...], advice: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("torch")
+    backend, _ = resolve(impl)
+    monkeypatch.setattr(type(backend), "devices", lambda _: there)
+    q, k, v, d = drawn(0, dtype="float16")
+    calls: tuple[Callable[[], Any], ...] = (
+        lambda: ab.attend(q, k, v, impl=impl, device="cuda"),
+        lambda: ab.vjp(q, k, v, d, impl=impl, device="cuda"),
+    )
+    for call in calls:
+        with pytest.raises(UnsupportedError) as raised:
+            call()
+        assert f"{impl} cannot compute here: device cuda is not there; torch has" in str(raised.value)
+        assert (advice or "torch has none here; choose another") in str(raised.value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,14 @@ def test_what_is_installed_misses_nothing() -> None:
     assert card.extra is None
     assert card.why_missing() is None
     card.check_available()
+
+
+def test_a_version_is_found_by_the_name_that_the_framework_is_installed_by() -> None:
+    card = BackendInfo("other", "x", ABSENT, None, ())
+    assert card.version() is None
+    assert replace(card, packages=("absent-for-one-cuda", "numpy")).version() == version("numpy")
+    assert replace(card, requires="numpy", packages=("pydantic",)).version() == version("numpy")
+    assert discover.backend("cupy").packages == ("cupy-cuda13x", "cupy-cuda12x")
 
 
 def test_a_program_that_is_missing_is_named_with_what_to_install(

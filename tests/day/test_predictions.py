@@ -89,6 +89,8 @@ def compared(tmp_path: Path, **times: Any) -> PredictionComparison:
         ("NVIDIA H100 80GB HBM3", "H100"),
         ("NVIDIA H200", "H200"),
         ("NVIDIA A100-SXM4-40GB", "A100"),
+        ("NVIDIA H200 NVL", "H200"),
+        ("NVIDIA H100 NVL", None),  # its memory is faster than that of the H100 that is known
         ("NVIDIA GH200 480GB", None),
         ("NVIDIA L40S", None),
         ("", None),

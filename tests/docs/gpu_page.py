@@ -89,8 +89,8 @@ def _names(names: Iterable[str], by_name: Mapping[str, GpuMark]) -> str:
 
 def _only(mark: GpuMark) -> str:
     """What of a precheck was told, where that is not much."""
-    _, colon, only = mark.short.partition("prechecked: ")
-    return f" ({only})" if mark.state == "prechecked" and colon else ""
+    only = mark.short.removeprefix("prechecked").lstrip(": ")
+    return f" ({only})" if mark.state == "prechecked" and only else ""
 
 
 def _wrapped(line: str, width: int = 118) -> str:

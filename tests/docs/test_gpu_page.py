@@ -29,12 +29,15 @@ def test_code_that_changes_is_no_longer_prechecked_on_the_pages(
     planted = plant(tmp_path, monkeypatch)
     code = code_of("planted/mine")
     assert code is not None
-    told = ("machine code", "numerics")
+    told = ("machine code", "numerics", "memory")
     entry = GpuPrecheck("2026-11-29", ("sm_90",), told, ("offsets", "numerics"), {"x": "1"}, code)
     keep({"planted/mine": lambda _: GpuRecord(entry)})
     about = "sm\\_90, machine code, numbers in part; not told: offsets; x 1"
-    assert f"| `planted/mine` | prechecked 2026-11-29 | {about} |" in gpu_page.marked()
-    assert "* Passed the precheck as it is now, and has never run: `planted/mine`." in gpu_page.listed()
+    about = about.replace("numbers in part", "numbers in part, memory")
+    only = "for sm_90: offsets not told"
+    text = f"prechecked 2026-11-29 {only}".replace("_", "\\_")
+    assert f"| `planted/mine` | {text} | {about} |" in gpu_page.marked()
+    assert f"* Passed the precheck as it is now, and has never run: `planted/mine` ({only})." in gpu_page.listed()
     planted.change("shared.py", "ONE = 1", "ONE = 2")
     assert "| `planted/mine` | prechecked 2026-11-29, before its code changed |  |" in gpu_page.marked()
     assert "* Passed the precheck before its code changed, and has never run: `planted/mine`." in gpu_page.listed()

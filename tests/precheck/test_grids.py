@@ -163,6 +163,8 @@ def test_triton_says_of_a_kernel_that_it_launches_what_was_predicted() -> None:
         (["triton/flash", "--launches"], "--roofline H100"),
         (["triton/flash", "--launches", "--roofline", "H1"], "A100, H100, H200, B200"),
         (["triton/flash", "--launches", "--roofline", "H100", "--arch", "sm_80"], "for no other --arch"),
+        (["--roofline", "H100", "--out", "page.html"], "--out writes a page of what a precheck finds, and --roofline"),
+        (["--roofline", "H100", "--arch", "sm_90"], "--arch says for what a precheck compiles, and --roofline alone"),
         (["numpy/nothing", "--launches", "--roofline", "H100"], "no implementation matches"),
     ],
 )

@@ -40,6 +40,7 @@ OTHER: dict[str, tuple[str, str | None]] = {
     "tokens": ("40", "x"),
     "shape": ("gpt2", "gtp2"),
     "phase": ("train", "training"),
+    "score": ("additive", "concat"),
     "dtype": ("float16", "float61"),
     "batch": ("3", "two"),
     "kind": ("alibi", "alibis"),
@@ -160,6 +161,25 @@ def test_gpu_finds_the_highest_rate(tmp_path: Path) -> None:
         case.problem.B * case.problem.Tq for _, case in helpers.suite("gpu").cases() if case and case.problem.Tq > 1
     }
     assert totals == {16384}
+
+
+def test_gpu_asks_the_additive_score_of_one_size_and_of_no_model(tmp_path: Path) -> None:
+    suite = helpers.suite("gpu")
+    asked = [case for point, case in suite.cases() if case and point["score"] == "additive"]
+    assert [(case.spec.score, case.phase) for case in asked] == [("additive", "forward"), ("additive", "backward")]
+    assert {(case.problem.B, case.problem.Hq, case.problem.Tq, case.problem.Da) for case in asked} == {
+        (32, 32, 512, 64)
+    }
+    plan = modelled.plan_of("gpu")
+    taken = {cell.impl for cell in plan.cells if cell.point["score"] == "additive" and cell.id not in plan.refused}
+    assert {"triton/additive", "torch/compiled", "jax/blocked"} <= taken
+    assert not {"torch/naive", "cupy/naive"} & taken, "64 GiB of hidden units"
+    long = modelled.plan_of("gpu", overrides=["tokens=2048,4096", "phase=prefill,train"])
+    assert {cell.point["score"] for cell in long.cells} == {"dot"}
+    of_a_model = modelled.plan_of("gpu", overrides=["shape=gpt2", "tokens=512"])
+    assert {cell.point["score"] for cell in of_a_model.cells} == {"dot"}
+    said = helpers.sentences(suite, modelled.frame_of(tmp_path, "gpu"))
+    assert any_says(said, "h32-d64, 512 tokens, prefill, additive, bfloat16")
 
 
 @pytest.mark.parametrize("name", NAMES)

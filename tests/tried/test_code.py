@@ -70,6 +70,26 @@ def test_what_is_said_about_it_does_not(before: str, after: str, planted: Plante
     assert is_code_of("planted/mine", name)
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "from .other import *",
+        "from . import (  # two (of them)\n    shared,  # one (of two)\n    other,\n)",
+        "from . import shared, \\\n    other",
+        "import math; from . import other",
+        "from .shared import ONE; from planted_backend import other",
+        "import cmath, \\\n    planted_backend.other as another",
+        "from .other import(TWO)",
+    ],
+)
+def test_however_it_imports_a_module_that_is_its_code(line: str, planted: Planted) -> None:
+    planted.change("mine.py", "import math\n", f"{line}\nimport math\n")
+    name = code_of("planted/mine")
+    assert name is not None
+    planted.change("other.py", "TWO = 2", "TWO = 3")
+    assert not is_code_of("planted/mine", name)
+
+
 @pytest.mark.parametrize("file", ["other.py", "adapter.py", "__init__.py"])
 def test_what_it_does_not_import_is_not_its_code(file: str, planted: Planted) -> None:
     name = code_of("planted/mine")

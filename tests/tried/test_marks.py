@@ -17,7 +17,9 @@ from tests.program import Cli
 from tests.tried.planted import Planted
 
 OLD = CodeName("0" * 12, "0" * 12)
-PRECHECKED = GpuPrecheck("2026-11-29", ("sm_90",), ("machine code", "numerics"), (), {"triton": "3.9.0"}, OLD)
+PRECHECKED = GpuPrecheck(
+    "2026-11-29", ("sm_80", "sm_90", "sm_100"), ("machine code", "numerics", "memory"), (), {"triton": "3.9.0"}, OLD
+)
 RAN = GpuRun("NVIDIA H200", "2026-12-03", "580.1", {"torch": "2.13.0"}, "a-run", ("gpu",), 12, 0, OLD)
 WHOLE = GpuRecord(PRECHECKED, (RAN, replace(RAN, device="NVIDIA A100", date="2026-12-02", failed=3)))
 
@@ -172,7 +174,7 @@ def test_the_list_shows_the_marks(planted: Planted, cli: Cli) -> None:
     assert "never tried" in next(line for line in lines if line.startswith("planted/other"))
     rows = {row["implementation"]: row["gpu"] for row in cli("list", "--json").document["impls"]}
     assert rows["planted/plain"] is None
-    assert rows["planted/mine"]["prechecked"]["architectures"] == ["sm_90"]
+    assert rows["planted/mine"]["prechecked"]["architectures"] == ["sm_80", "sm_90", "sm_100"]
     assert rows["planted/other"] == {
         "state": "never",
         "short": "never tried",

@@ -15,12 +15,17 @@ from attnbench.precheck.question import PrecheckQuestion
 from attnbench.precheck.rows import KernelRow, PartRow, PrecheckRow
 from attnbench.tried.marks import mark
 from attnbench.tried.prechecks import SHAPES_ALONE
+from attnbench.tried.record import GpuPrecheck
 from tests.dropins import GOOD
 from tests.program import Cli
 from tests.repository import REPOSITORY
 from tests.tried.planted import Planted
 
 CODE = KernelRow("planted/mine", "attend", "sm_90", "ok", compiled=True)
+CODES = [replace(CODE, arch=arch) for arch in ("sm_80", "sm_90", "sm_100")]
+NOT_COMPILED = replace(CODE, arch="sm_80", status="unknown", compiled=False, reason="no compiler")
+MEMORY = PartRow("planted/mine", "memory", "ok", "causal")
+UNTOLD_MEMORY = PartRow("planted/mine", "memory", "unknown", reason="nobody watches")
 NUMBERS = PartRow("planted/mine", "numerics", "ok", "causal")
 LAUNCHES = PartRow("planted/mine", "launches", "ok", "attend")
 SHAPES = PartRow("planted/mine", "lowers", "ok", "cuda", detail={"by": SHAPES_ALONE})
@@ -49,11 +54,16 @@ def finding(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 @pytest.mark.parametrize(
     ("rows", "kept", "unknown", "short"),
     [
-        ([CODE, NUMBERS, LAUNCHES], ("machine code", "numerics"), (), "prechecked"),
-        ([CODE, NUMBERS, UNKNOWN], ("machine code", "numerics"), ("lowers",), "prechecked"),
+        ([*CODES, NUMBERS, LAUNCHES, MEMORY], ("machine code", "numerics", "memory"), (), "prechecked"),
+        ([*CODES, NUMBERS, UNKNOWN, MEMORY], ("machine code", "numerics", "memory"), ("lowers",), "prechecked"),
+        ([*CODES, NUMBERS], ("machine code", "numerics"), ("memory",), "prechecked: memory not told"),
+        ([CODE, NUMBERS, MEMORY], ("machine code", "numerics", "memory"), (), "prechecked for sm_90"),
+        ([CODE, NOT_COMPILED, NUMBERS, MEMORY], ("machine code", "numerics", "memory"), ("machine code",),
+         "prechecked for sm_90"),
+        ([NUMBERS, UNTOLD_MEMORY], ("numerics",), ("memory",), "prechecked: memory not told"),
         ([SHAPES], ("shapes",), (), "prechecked: shapes only"),
         ([SOME_SHAPES], ("shapes",), ("shapes",), "prechecked: shapes only"),
-        ([CODE, UNTOLD], ("machine code",), ("numerics",), "prechecked: machine code only"),
+        ([*CODES, UNTOLD], ("machine code",), ("numerics", "memory"), "prechecked: machine code only"),
     ],
 )  # fmt: skip
 def test_what_passed_is_kept(
@@ -62,13 +72,14 @@ def test_what_passed_is_kept(
 ) -> None:  # fmt: skip
     finding(*rows)
     done = cli("precheck", "planted/mine", "--record", "--json")
-    part = CODE in rows  # their memory was not told
+    compiled = CODE in rows
+    part = compiled and (MEMORY not in rows or NOT_COMPILED in rows)  # something of a kernel was not told at all
     assert done.code == (EXIT_NOTHING_MEASURED if part else EXIT_OK)
     assert (done.document["recorded"], done.document["not_recorded"]) == (["planted/mine"], {})
     entry = planted.record().prechecked
     assert entry is not None
     assert (entry.parts, entry.unknown) == (kept, unknown)
-    assert entry.architectures == (("sm_90",) if CODE in rows else ())
+    assert entry.architectures == tuple(row.arch for row in rows if isinstance(row, KernelRow) and row.compiled)
     of = mark("planted/mine")
     assert of is not None
     assert (of.state, of.short) == ("prechecked", short)
@@ -113,6 +124,27 @@ def test_a_fault_takes_back_the_pass_of_the_same_code_alone(
     assert done.document["withdrawn"] == ["planted/mine"]
     assert planted.record().prechecked is None
     assert planted.record("planted/other") == before
+
+
+def test_one_architecture_asked_for_alone_takes_nothing_away(
+    planted: Planted, finding: Callable[..., None], cli: Cli
+) -> None:
+    def recorded(*rows: PrecheckRow) -> GpuPrecheck:
+        finding(*rows)
+        cli("precheck", "planted/mine", "--record")
+        entry = planted.record().prechecked
+        assert entry is not None
+        return entry
+
+    recorded(CODES[2], NUMBERS)
+    entry = recorded(CODE, MEMORY, UNTOLD)
+    assert entry.architectures == ("sm_90", "sm_100")
+    assert (set(entry.parts), entry.unknown) == ({"machine code", "numerics", "memory"}, ())
+    assert recorded(NOT_COMPILED, CODE, NUMBERS, MEMORY).unknown == ("machine code",)
+    assert recorded(*CODES).unknown == ()
+    planted.change("shared.py", "ONE = 1", "ONE = 2")
+    entry = recorded(CODE, NUMBERS)
+    assert (entry.architectures, entry.parts, entry.unknown) == (("sm_90",), ("machine code", "numerics"), ("memory",))
 
 
 def test_code_that_changes_meanwhile_has_not_passed(planted: Planted, finding: Callable[..., None], cli: Cli) -> None:

@@ -192,9 +192,13 @@ def size(value: float) -> str:
 
 
 def scores_bytes(case: Any) -> int:
-    """The size of one float32 array of all scores of a case, B·Hq·Tq·S; what stores them holds several."""
+    """The size of one float32 array of all scores of a case, B·Hq·Tq·S; what stores them holds several.
+
+    A learned score is stored with its hidden units, Da times as large.
+    """
     p = case.problem
-    return int(4 * p.B * p.Hq * p.Tq * p.S)
+    hidden = p.Da if case.spec.score in ("additive", "concat") else 1
+    return int(4 * p.B * p.Hq * p.Tq * p.S * hidden)
 
 
 def first_level(frame: pd.DataFrame, axis: str) -> Any:
@@ -211,9 +215,10 @@ def refuse_scores_above(most: int, patterns: Sequence[str]) -> Callable[[Any, st
         if needed <= most or not any(fnmatch.fnmatchcase(impl, pattern) for pattern in patterns):
             return None
         heads = case.problem.B * case.problem.Hq
+        what = "Tq·S" if needed == 4 * heads * case.problem.Tq * case.problem.S else "Tq·S·Da"
         return (
-            f"stores all scores: Tq·S in float32 is {size(needed / heads)} per head, {size(needed)} for each array of "
-            f"them, and this suite stops at {size(most)} unless it is named with --impl"
+            f"stores all scores: {what} in float32 is {size(needed / heads)} per head, {size(needed)} for each array "
+            f"of them, and this suite stops at {size(most)} unless it is named with --impl"
         )
 
     return refuse

@@ -61,10 +61,10 @@ def code_since(then: Fingerprint, impl: str) -> Since | None:
 
 def _versions(made: Fingerprint, backend: str) -> str:
     """The packages of a backend whose versions are others now, as ``torch 2.12.0 then, 2.13.0 now``."""
-    parts = []
+    parts, card = [], discover.backends().get(backend)
     for name, reported in made.frameworks.get(backend, {}).items():
         then = made.packages.get(name, reported)
-        now = installed(name)
+        now = card.version() if card is not None and name == card.requires else installed(name)
         if now is not None and now != then:
             parts.append(f"{name} {then} then, {now} now")
     return ", ".join(parts)

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from attnbench.errors import MissingExtraError, UnsupportedError, UsageError, not_one_of, pip_install
+from attnbench.versions import installed
 
 if TYPE_CHECKING:
     from attnbench.backends.backend import Backend
@@ -85,7 +86,8 @@ class BackendInfo:
     the package of the implementations; ``adapter`` ``"module:Class"`` inside it; ``implementations`` pairs of (variant,
     module in the package), of which ``about`` says in a line what each is and ``devices`` where it runs, by variant
     (not named: nothing is known). ``needs`` is the program that a variant needs besides the framework, or with ``"*"``
-    all of them: without it they are unsupported.
+    all of them: without it they are unsupported. ``packages`` are the names by which ``requires`` may be installed,
+    where these are others than its own.
 
     ``environment`` are variables that must stand before the framework is imported, where ``{threads}`` is filled in.
     ``native`` is ``"module:TUPLE"`` of its ``NativeKernel``s, for the semantics probe. ``sharing`` are variables by
@@ -119,6 +121,7 @@ class BackendInfo:
     devices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     needs: Mapping[str, Program] = field(default_factory=dict)
     one_thread: str | None = None
+    packages: tuple[str, ...] = ()
 
     def names(self) -> tuple[str, ...]:
         """Full names of the implementations."""
@@ -127,6 +130,10 @@ class BackendInfo:
     def available(self) -> bool:
         """Whether the framework is installed, and the program that all of it needs; looks, but does not import."""
         return self.why_missing() is None
+
+    def version(self) -> str | None:
+        """The version of ``requires`` that is installed, without importing it; ``None`` where there is none."""
+        return next((of for name in (self.requires, *self.packages) if (of := installed(name)) is not None), None)
 
     def _missing(self) -> str | None:
         return next((name for name in (self.requires, *self.also) if importlib.util.find_spec(name) is None), None)

@@ -18,7 +18,7 @@ import numpy as np
 
 from attnbench.backends import discover
 from attnbench.backends.answers import Answer, answer_of
-from attnbench.errors import UsageError
+from attnbench.errors import UnsupportedError, UsageError, device_not_there
 from attnbench.keywords import explained
 
 if TYPE_CHECKING:
@@ -51,6 +51,7 @@ class Kept:
         self.most = most
         self._compiled: OrderedDict[Hashable, Compiled] = OrderedDict()
         self._verified: set[tuple[str, int]] = set()
+        self._there: set[tuple[str, str]] = set()  # devices that a framework was seen to have
         # One at a time, so that nothing is compiled twice; again in the same thread where a kernel calls ``attend``.
         self._lock = threading.RLock()
         self.compiling_s = 0.0  # seconds that all bindings took to trace and compile
@@ -63,6 +64,7 @@ class Kept:
         with self._lock:
             self._compiled.clear()
             self._verified.clear()
+            self._there.clear()
 
     def answer(
         self, backend: Backend, implementation: Implementation, inputs: Inputs, device: str, threads: int | None = None
@@ -78,6 +80,9 @@ class Kept:
             return self._computed(backend, implementation, inputs, device)
 
     def _computed(self, backend: Backend, implementation: Implementation, inputs: Inputs, device: str) -> Answer:
+        if (backend.name, device) not in self._there:
+            check_there(backend, implementation, device)
+            self._there.add((backend.name, device))
         native = inputs.map_arrays(lambda array: backend.borrow(array, device))
         bound = self._bound(backend, implementation, inputs, native, device)
         result = bound.on(*native.qkv, native.call, **native.cotangents)()
@@ -110,6 +115,17 @@ def checked_threads(threads: object) -> int:
         return int(threads)
     msg = f"threads is a whole number of 1 or more, or None to leave them as they are; got {threads!r}"
     raise UsageError(msg)
+
+
+def check_there(backend: Backend, implementation: Implementation, device: str) -> None:
+    """Raise ``UnsupportedError``, which says what to type, where the framework has no such device here."""
+    there = backend.devices()
+    if device in there:
+        return
+    other = next((name for name in there if name in implementation.capabilities_on(name).devices), None)
+    advice = f'give device="{other}"' if other else "choose another implementation: attnbench list"
+    msg = f"{implementation.name} cannot compute here: {device_not_there(device, backend.name, there)}; {advice}"
+    raise UnsupportedError(msg)
 
 
 def verify_threads(backend: Backend, threads: int) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from attnbench.backends import discover
+from attnbench.errors import device_not_there
 from attnbench.workers.protocol import OK, UNSUPPORTED, Done
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ def plan_operations(backend: Callable[[], Backend]) -> dict[str, Callable[..., D
 
         implementation, there = discover.load_implementation(impl, files), backend().devices()
         if device in implementation.capabilities_on(device).devices and device not in there:
-            return UNSUPPORTED, f"device {device} is not there; {implementation.backend} has {', '.join(there)}", {}
+            return UNSUPPORTED, device_not_there(device, implementation.backend, there), {}
         compiles = discover.compiles(implementation)
         pairs = plan_rows(implementation, dtypes, features, device, sparing=compiles and depth != DEEP)
         planned = not features or not set(features).isdisjoint(FEATURES)  # a rule or a question alone has no plan

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from attnbench import __version__
 from attnbench.commands import options
-from attnbench.commands.list_ import installed
 from attnbench.show.console import document, say, show, table
+from attnbench.versions import installed
 
 if TYPE_CHECKING:
     from attnbench.backends.card import BackendInfo
@@ -66,11 +66,12 @@ def _backend(name: str) -> dict[str, Any]:
     say(f"starting {name}")
     reply = ask_once(name, HELLO, timeout_s=TIMEOUT_S)
     if not reply.ok:
-        return _row(name, version=installed(info.requires), problem=reply.reason)
+        return _row(name, version=info.version(), problem=reply.reason)
     names = reply.value["device_names"]
     devices = ", ".join(
         f"{device} ({names[device]})" if device in names else device for device in reply.value["devices"]
     )
+    devices = devices or "none here"
     pools = ", ".join(f"{pool} {count}" for pool, count in reply.value["threads"].items())
     version = reply.value["versions"].get(info.requires)
     return _row(name, version=version, devices=devices, threads=pools, problem=_of_variants(info))

@@ -5,7 +5,6 @@ Imports no framework: where a GPU is in sight, processes of the frameworks are a
 
 from __future__ import annotations
 
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -75,14 +74,6 @@ def _text(value: Any) -> str:
     return "" if value is None else ", ".join(value) if isinstance(value, list) else str(value)
 
 
-def installed(package: str) -> str | None:
-    """The installed version of a package, without importing it."""
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
-
-
 def _impls() -> list[dict[str, Any]]:
     from attnbench.backends import discover
 
@@ -127,7 +118,7 @@ def _backends() -> list[dict[str, Any]]:
         {
             "backend": info.name,
             "requires": info.requires,
-            "version": installed(info.requires),
+            "version": info.version(),
             "implementations": len(info.implementations),
             "reason": info.why_missing(),
         }

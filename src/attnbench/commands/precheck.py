@@ -52,9 +52,10 @@ def precheck(
 
         check_report_extra("attnbench precheck --out")
         check_output("--out", out, drop_ins(files))
-    _check_words(launches=launches, roofline=roofline, archs=archs, record=record, named=bool(impls or files))
+    named = bool(impls or files)
+    _check_words(launches=launches, roofline=roofline, archs=archs, record=record, page=out is not None, named=named)
     foretold = _foretold(roofline) if roofline is not None else {}
-    if roofline is not None and not (impls or files or launches):
+    if roofline is not None and not (named or launches):
         if as_json:
             document({"rows": [], "parts": [], "exit_code": EXIT_OK, **foretold})
         else:
@@ -76,7 +77,9 @@ def precheck(
     raise typer.Exit(answer.exit_code)
 
 
-def _check_words(*, launches: bool, roofline: str | None, archs: Sequence[str], record: bool, named: bool) -> None:
+def _check_words(
+    *, launches: bool, roofline: str | None, archs: Sequence[str], record: bool, page: bool, named: bool
+) -> None:
     """Raise ``UsageError`` for options that do not go together."""
     if launches and roofline is None:
         msg = "--launches counts waves on a GPU by name: attnbench precheck triton/flash --launches --roofline H100"
@@ -87,8 +90,17 @@ def _check_words(*, launches: bool, roofline: str | None, archs: Sequence[str], 
     if launches and record:
         msg = "--record keeps what a precheck finds, and --launches alone prechecks nothing: leave one of them out"
         raise UsageError(msg)
-    if record and roofline is not None and not named:
-        msg = "--record keeps what a precheck finds, and --roofline alone prechecks nothing: name implementations too"
+    if roofline is None or named:
+        return
+    alone = "--roofline alone prechecks nothing: name implementations too"
+    if record:
+        msg = f"--record keeps what a precheck finds, and {alone}"
+        raise UsageError(msg)
+    if page and not launches:
+        msg = f"--out writes a page of what a precheck finds, and {alone}"
+        raise UsageError(msg)
+    if archs:
+        msg = f"--arch says for what a precheck compiles, and {alone}"
         raise UsageError(msg)
 
 

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from attnbench.agree.semantics.behaviour import PROBES
 from attnbench.agree.semantics.edges import ERROR, Finding
 from attnbench.checking.semantics import LOST, Semantics
-from attnbench.commands.list_ import installed
 from attnbench.show import markdown
 from attnbench.show.console import table
+from attnbench.versions import installed
 
 # Distributions that native kernels come from; those that are installed are named with their versions.
 PACKAGES = ("torch", "jax", "keras", "flax", "mlx", "onnx", "onnxruntime", "openvino", "tinygrad")

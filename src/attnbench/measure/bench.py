@@ -19,6 +19,7 @@ from attnbench.errors import (
     NotDeclaredError,
     UndeliveredError,
     UnsupportedError,
+    device_not_there,
     is_refusal,
     refusal_of,
 )
@@ -282,7 +283,7 @@ class Bench:
 
     def _missing(self, implementation: Implementation, case: Case, device: str) -> str | None:
         if device not in self.backend.devices():
-            return f"device {device} is not there; {self.backend.name} has {', '.join(self.backend.devices())}"
+            return device_not_there(device, self.backend.name, self.backend.devices())
         return implementation.unsupported(needs_of(case, device))
 
     def _require(self, implementation: Implementation, case: Case, device: str) -> None:

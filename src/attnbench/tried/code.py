@@ -21,7 +21,9 @@ GPU = "cuda"
 DIGITS = 12
 # More than the imports: what a docstring says in such words is looked for too, and is no file.
 IMPORTS = re.compile(
-    r"^[ \t]*(?:from[ \t]+(\.*[\w.]*)[ \t]+import[ \t]+(\([^)]*\)|[^\n]+)|import[ \t]+([^\n]+))", re.MULTILINE
+    r"(?:^|;)[ \t]*(?:from[ \t]+(\.*[\w.]*)[ \t]+import[ \t]*(\((?:#[^\n]*|[^)#])*\)|(?:\\\n|[^\n;])+)"
+    r"|import[ \t]+((?:\\\n|[^\n;])+))",
+    re.MULTILINE,
 )
 
 
@@ -120,7 +122,7 @@ def _imported(module: str, file: Path, roots: Mapping[str, Path]) -> Iterator[st
         inside = [f"{base}.{name}" for name in re.findall(r"\w+", names)]
         there = [name for name in inside if _file(name, roots) is not None]
         yield from there
-        if len(there) < len(inside):
+        if len(there) < len(inside) or "*" in names:
             yield base
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from attnbench.backends import discover
+from attnbench.precheck.question import ARCHITECTURES
 from attnbench.tried.code import claims_gpu, is_code_of
 from attnbench.tried.record import GpuPrecheck, GpuRecord, GpuRecordError, GpuRun, record_file, records_in
 
@@ -26,7 +27,9 @@ PARTS = {
     "lowers": "lowering",
     "shapes": "shapes",
 }
-COMPUTED = "numerics"
+COMPUTED, CODE = "numerics", "machine code"
+# What a kernel that was compiled is asked besides: what of it could not be told is said.
+OF_A_KERNEL = (COMPUTED, "memory")
 NAMED = 5
 
 
@@ -111,8 +114,15 @@ def _of_precheck(prechecked: GpuPrecheck) -> str:
 
 
 def _only(prechecked: GpuPrecheck) -> str:
-    """What was told where nothing was computed."""
-    return "" if COMPUTED in prechecked.parts else f": {', '.join(named(prechecked.parts))} only"
+    """What was told where nothing was computed, else what was not; and for which architectures, if not for all."""
+    parts, archs = prechecked.parts, prechecked.architectures
+    some = f" for {', '.join(archs)}" if CODE in parts and set(archs) != set(ARCHITECTURES) else ""
+    if COMPUTED not in parts:
+        return f"{some}: {', '.join(named(parts))} only"
+    wanted = [*(OF_A_KERNEL if CODE in parts else ()), *prechecked.unknown]
+    if untold := named([part for part in wanted if part not in parts and part != "lowers"]):
+        return f"{some}: {', '.join(untold)} not told"
+    return some
 
 
 def named(parts: Sequence[str]) -> list[str]:

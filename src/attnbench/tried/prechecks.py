@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from attnbench.backends import discover
+from attnbench.precheck.question import ARCHITECTURES
 from attnbench.precheck.rows import KernelRow, Prechecked, PrecheckRow
 from attnbench.tried.code import CodeName, code_of
 from attnbench.tried.keeping import Change, keep
@@ -49,7 +50,8 @@ def keep_prechecks(answer: Prechecked, codes: Mapping[str, CodeName | None]) -> 
         elif now.code != before.code:
             kept.left_out[impl] = "its code changed while it was prechecked; precheck it again"
         elif (why := why_not(rows)) is None:
-            kept.recorded[impl] = _entry(impl, rows, now)
+            untold = [part for name, part in answer.untold if name == impl]
+            kept.recorded[impl] = _entry(impl, rows, untold, now)
             changes[impl] = _with(kept.recorded[impl])
         else:
             kept.left_out[impl] = why
@@ -87,17 +89,32 @@ def _is_not_whole(row: PrecheckRow) -> bool:
     return row.status == "unknown" or (not isinstance(row, KernelRow) and bool(row.detail.get("untold")))
 
 
-def _entry(impl: str, rows: Sequence[PrecheckRow], code: CodeName) -> GpuPrecheck:
+def _entry(impl: str, rows: Sequence[PrecheckRow], untold: Sequence[str], code: CodeName) -> GpuPrecheck:
+    """``untold`` are the whole parts that could not be told, perhaps for one architecture."""
     archs = dict.fromkeys(row.arch for row in rows if isinstance(row, KernelRow) and row.arch and row.status == "ok")
     card = discover.backend(impl.partition("/")[0])
-    versions = {name: of for name in (card.requires, *card.also) if (of := installed(name)) is not None}
-    unknown = dict.fromkeys(_part(row) for row in rows if _is_not_whole(row))
+    known = {card.requires: card.version()} | {name: installed(name) for name in card.also}
+    versions = {name: of for name, of in known.items() if of is not None}
+    whole = (MACHINE_CODE if part.startswith(MACHINE_CODE) else part for part in untold)
+    unknown = dict.fromkeys([*(_part(row) for row in rows if _is_not_whole(row)), *whole])
     today = datetime.now(UTC).date().isoformat()
     return GpuPrecheck(today, tuple(archs), tuple(_told(rows)), tuple(unknown), versions, code)
 
 
 def _with(entry: GpuPrecheck) -> Change:
-    return lambda record: replace(record, prechecked=entry)
+    return lambda record: replace(record, prechecked=_together(record.prechecked, entry))
+
+
+def _together(before: GpuPrecheck | None, entry: GpuPrecheck) -> GpuPrecheck:
+    """What both told, if they are of one code and the same versions, as where an architecture is asked for alone."""
+    if before is None or (before.code.code, before.versions) != (entry.code.code, entry.versions):
+        return entry
+    archs = [arch for arch in ARCHITECTURES if arch in (*before.architectures, *entry.architectures)]
+    parts = dict.fromkeys((*before.parts, *entry.parts))
+    # What the later one told of a part counts, else what the earlier one did.
+    of_later = [part for part in entry.unknown if part in entry.parts or part not in before.parts]
+    unknown = dict.fromkeys((*of_later, *(part for part in before.unknown if part not in entry.parts)))
+    return replace(entry, architectures=tuple(archs), parts=tuple(parts), unknown=tuple(unknown))
 
 
 def _without(impl: str, code: CodeName, kept: KeptPrechecks) -> Change:

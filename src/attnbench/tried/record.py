@@ -60,7 +60,7 @@ class GpuRun:
 
 @dataclass(frozen=True)
 class GpuRecord:
-    """All of one implementation, the newest run first, one for each GPU."""
+    """All of one implementation, the newest run first, one for each GPU and code."""
 
     prechecked: GpuPrecheck | None = None
     ran: tuple[GpuRun, ...] = ()

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from functools import cache
 
 from attnbench.backends import discover
+from attnbench.errors import device_not_there
 from attnbench.suite import Cell
 from attnbench.workers.protocol import Hello, value
 from attnbench.workers.session import HELLO, ask_once
@@ -28,7 +29,7 @@ def lacking(cells: Iterable[Cell]) -> dict[str, str]:
     for cell in elsewhere:
         there = known[cell.backend]
         if there is not None and cell.device not in there:
-            refused[cell.id] = f"device {cell.device} is not there; {cell.backend} has {', '.join(there)}"
+            refused[cell.id] = device_not_there(cell.device, cell.backend, there)
     return refused
 
 
@@ -41,7 +42,7 @@ def nowhere(device: str, backends: Iterable[str]) -> str | None:
         there = devices_of(backend)
         if there is None or device in there:
             return None
-        devices[backend] = ", ".join(there)
+        devices[backend] = ", ".join(there) or "none here"
     have = "; ".join(f"{backend} has {there}" for backend, there in devices.items()) or "no framework is installed"
     return f"device {device} is not there, so that nothing is checked on it: {have}"
 

@@ -27,7 +27,9 @@ def why_not_here(backend: str, device: str) -> str | None:
     from attnbench.workers.devices import devices_of
 
     there = devices_of(backend)
-    return None if there is None or device in there else f"needs {device}; {backend} has {', '.join(there)} here"
+    if there is None or device in there:
+        return None
+    return f"needs {device}; {backend} has {', '.join(there) or 'none'} here"
 
 
 def why_nowhere(backend: str, devices: Iterable[str]) -> str | None:

@@ -23,7 +23,7 @@ from attnbench.attention.call import Call, prepare
 from attnbench.attention.oracle import heads
 from attnbench.attention.precision import SMALLEST_SUBNORMAL, UNIT_ROUNDOFF, Precision
 from attnbench.backends.execute import execute
-from attnbench.errors import UsageError, is_refusal, refusal_of
+from attnbench.errors import UsageError, device_not_there, is_refusal, refusal_of
 from attnbench.show import finite
 
 if TYPE_CHECKING:
@@ -196,7 +196,7 @@ def _run(
     """The node's outputs, or the row that says why there are none. An exception is a disagreement, not a refusal."""
     reason = why_not(implementation, translation, row.device)
     if reason is None and row.device not in backend.devices():
-        reason = f"device {row.device} is not there; {backend.name} has {', '.join(backend.devices())}"
+        reason = device_not_there(row.device, backend.name, backend.devices())
     if reason:
         return replace(row, status="unsupported", reason=reason)
     try:
