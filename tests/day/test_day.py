@@ -17,7 +17,7 @@ import pytest
 
 from attnbench.backends import discover
 from attnbench.commands.app import command
-from attnbench.day import archive, day, wheels
+from attnbench.day import archive, day, ending, packing, wheels
 from attnbench.day.fastest import fastest
 from attnbench.day.steps import STAGES, DayStep, steps
 from attnbench.day.wheels import wanted
@@ -49,7 +49,7 @@ def text_of(opened: archive.DayArchive, name: str) -> str:
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(day, "GRACE_S", 0.2)
+    monkeypatch.setattr(ending, "GRACE_S", 0.2)
     monkeypatch.setattr(day, "LEAST_S", 0.5)
 
 
@@ -89,7 +89,7 @@ def test_a_day_can_be_cut_in_any_step(tmp_path: Path, number: int, ended_by: sig
     until = time.monotonic() + 60
     while not (text.exists() and text.read_text(encoding="utf-8")) and time.monotonic() < until:
         time.sleep(0.05)
-    children = day.descendants(playing.pid)
+    children = ending.descendants(playing.pid)
     playing.send_signal(ended_by)
     assert playing.wait(30) != 0
     for pid in children if ended_by == signal.SIGKILL else ():
@@ -174,7 +174,7 @@ def test_an_archive_that_cannot_be_written_ends_no_day(
 
     a_day = day.Day(tmp_path, "cpu", 60)
     a_day.keep()
-    monkeypatch.setattr(day, "add", full)
+    monkeypatch.setattr(packing, "add", full)
     a_day.play(plan(), tmp_path)
     assert [step["status"] for step in a_day.journal["steps"]] == ["ok", "ok", "ok"]
     assert "the archive was not renewed: [Errno 28] No space left" in capsys.readouterr().out
