@@ -115,7 +115,7 @@ def steps(stage: Stage, wheels: Path, out: Path) -> list[DayStep]:
     return [
         DayStep("machine", 20.0, ("nvidia-smi", "-q") if stage.device == "cuda" else ("uname", "-a")),
         DayStep("packages", 20.0, (sys.executable, "-m", "pip", "list")),
-        DayStep("install", 60.0, install),
+        DayStep("install", 120.0, install),
         # The first time that each framework is loaded from that machine's disk: slow there, and quick from then on.
         DayStep("doctor", 90.0, (*ATTNBENCH, "doctor")),
         *(checked(backend, pattern) for backend, pattern in stage.patterns.items()),
