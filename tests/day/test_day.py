@@ -213,6 +213,19 @@ def test_only_the_archive_is_put_into_the_folder_and_an_earlier_one_stays(tmp_pa
     assert names == ["machine", "install"]
 
 
+def test_the_script_beside_the_wheels_is_the_same_day_from_anywhere(tmp_path: Path) -> None:
+    (tmp_path / "src").symlink_to(REPOSITORY / "src")
+    script = tmp_path / ".gpu" / "day.sh"
+    script.parent.mkdir()
+    script.write_text(wheels.SCRIPT.format(day=wheels.DAY), encoding="utf-8")
+    told = subprocess.run(
+        ["bash", str(script), "--steps", "--device", "cpu"],
+        cwd="/", env=os.environ | {"PYTHON": sys.executable}, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    planned = steps(STAGES["cpu"], tmp_path, tmp_path)
+    assert [line.split()[-1] for line in told.stdout.splitlines()] == [step.name for step in planned]
+
+
 def test_nothing_that_is_left_over_hides_the_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     left = {"TRITON_INTERPRET": "1", "JAX_PLATFORMS": "cpu", "CUDA_VISIBLE_DEVICES": " "}
     for name, value in left.items():
