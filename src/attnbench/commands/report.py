@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from attnbench.commands import options
-from attnbench.day.account import DayAccount, account_of
 from attnbench.day.archive import DayArchive, is_archive, opened
 from attnbench.day.comparison import PredictionComparison, remarks, sentence, tables, text
 from attnbench.errors import EXIT_OK, ResultsError, UsageError
@@ -20,6 +19,7 @@ from attnbench.show.console import document, say, show
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from attnbench.day.account import DayAccount
     from attnbench.tried.runs import KeptRuns
 
 
@@ -72,6 +72,7 @@ def report(
     from attnbench.results.extra import check_report_extra
 
     check_report_extra("attnbench report")
+    from attnbench.day.account import account_of
     from attnbench.report.terminal.answer import answer_text
     from attnbench.report.write import collected, refuse_other, write_collected
     from attnbench.results.read import find_runs, read_info
