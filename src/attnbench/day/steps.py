@@ -36,13 +36,13 @@ def is_ours(command: Sequence[str]) -> bool:
 
 def chosen(names: Sequence[str], only: Sequence[str] | None, first: str | None, last: str | None) -> list[str]:
     """Those that were asked for; ``ValueError`` where one is none."""
-    asked = [*(only or ()), *filter(None, (first, last))]
-    if unknown := [name for name in dict.fromkeys(asked) if name not in names]:
+    wanted = [*(only or ()), *filter(None, (first, last))]
+    if unknown := [name for name in dict.fromkeys(wanted) if name not in names]:
         msg = f"there is no step {', '.join(unknown)}; there are {', '.join(names)}"
         raise ValueError(msg)
     begin, end = names.index(first or names[0]), names.index(last or names[-1])
-    if found := [name for name in names[begin : end + 1] if not only or name in only]:
-        return found
+    if between := [name for name in names[begin : end + 1] if not only or name in only]:
+        return between
     msg = f"no step is left of --from {first or names[0]} --until {last or names[-1]}; in order: {', '.join(names)}"
     raise ValueError(msg)
 
