@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,13 +18,14 @@ import pytest
 
 from attnbench.backends import discover
 from attnbench.commands.app import command
-from attnbench.day import archive, day, wheels
+from attnbench.day import archive, day, ending, packing, wheels
 from attnbench.day.fastest import fastest
-from attnbench.day.steps import STAGES, DayStep, steps
+from attnbench.day.steps import GPU_TESTS, STAGES, DayStep, steps
 from attnbench.day.wheels import wanted
 from tests.processes import gone
 from tests.program import Cli
 from tests.repository import REPOSITORY
+from tests.results.synthetic import write_run
 
 FINE = "print('seen')"
 FAULTS = {
@@ -49,7 +51,7 @@ def text_of(opened: archive.DayArchive, name: str) -> str:
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(day, "GRACE_S", 0.2)
+    monkeypatch.setattr(ending, "GRACE_S", 0.2)
     monkeypatch.setattr(day, "LEAST_S", 0.5)
 
 
@@ -59,7 +61,8 @@ def test_a_step_can_go_wrong_and_the_others_are_played(tmp_path: Path, faulty: s
     a_day = day.Day(tmp_path, "cpu", 60)
     a_day.play(plan(faulty, code, limit_s=3.0), tmp_path)
     opened = archive.opened(tmp_path / "day.tgz")
-    assert opened.lines() == ["a day on cpu: 2 of 3 steps are ok", f"  {faulty}: {words}"]
+    assert opened.lines()[0].startswith("a day on cpu, of 3 steps: 2 did all of their work, 1 ")
+    assert opened.lines()[1:] == [f"  {faulty}: {words}"]
     assert all(text_of(opened, name).startswith("seen") for name in NAMES)
 
 
@@ -89,15 +92,15 @@ def test_a_day_can_be_cut_in_any_step(tmp_path: Path, number: int, ended_by: sig
     until = time.monotonic() + 60
     while not (text.exists() and text.read_text(encoding="utf-8")) and time.monotonic() < until:
         time.sleep(0.05)
-    children = day.descendants(playing.pid)
+    children = ending.descendants(playing.pid)
     playing.send_signal(ended_by)
     assert playing.wait(30) != 0
     for pid in children if ended_by == signal.SIGKILL else ():
         os.kill(pid, signal.SIGKILL)
     lines = archive.opened(tmp_path / "day.tgz").lines()
-    assert (
-        lines[0] == f"a day on cpu: {number} of 3 steps are ok; the day was cut, and this is what there was until then"
-    )
+    assert lines[0].startswith("a day on cpu, of 3 steps: ")
+    assert lines[0].endswith("; the day was cut, and this is what there was until then")
+    assert (f"{number} did all of their work" in lines[0]) == (number > 0)
     assert lines[1:] == [f"  {'abc'[number]}: {words}", *(f"  {name}: was not run" for name in "abc"[number + 1 :])]
 
 
@@ -138,6 +141,152 @@ def test_the_archive_has_its_limit_and_says_what_it_left_out(tmp_path: Path) -> 
     assert opened.lines()[-1] == "  left out, for want of room: runs/one/samples.parquet"
 
 
+def test_a_long_text_keeps_its_beginning_and_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packing, "HEAD_BYTES", 1000)
+    monkeypatch.setattr(packing, "TAIL_BYTES", 1000)
+    monkeypatch.setattr(day, "MOST_TEXT", 10 * 2**20)
+    code = "print('seen'); print('x' * 9999)\nprint('last', flush=True)"
+    endless = "print('seen', flush=True)\nwhile True: print('x' * 9999)"
+    a_day = day.Day(tmp_path, "cpu", 60)
+    a_day.play([*plan("second", code), DayStep("endless", 30.0, (sys.executable, "-c", endless))], tmp_path)
+    opened = archive.opened(tmp_path / "day.tgz")
+    text = text_of(opened, "second")
+    assert text.startswith("seen\nxxx")
+    assert text.endswith("xxx\nlast")
+    assert "bytes are left out here" in text
+    assert len(text) < 2100
+    assert opened.lines()[-1] == "  endless: failed: it was ended, having printed 10 MiB"
+
+
+ORPHAN = """
+import subprocess, sys
+from pathlib import Path
+from attnbench.day import day
+from attnbench.day.steps import DayStep
+out, hang = Path(sys.argv[1]), "import time; time.sleep(600)"
+leave = f"from subprocess import Popen; print(Popen([{sys.executable!r}, '-c', {hang!r}], start_new_session=True).pid)"
+sys.exit(day.played(day.Day(out, "cpu", 90), [DayStep("a", 30, (sys.executable, "-c", leave))], out))
+"""
+
+
+def test_what_goes_on_after_its_step_is_ended_and_said(tmp_path: Path) -> None:
+    assert subprocess.run([sys.executable, "-c", ORPHAN, str(tmp_path)], check=False).returncode == 0
+    opened = archive.opened(tmp_path / "day.tgz")
+    assert gone(int(text_of(opened, "a")))
+    assert opened.lines()[1:] == ["  a: 1 of its processes ran on after it, and were ended"]
+
+
+def asked(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """The script as it is started there."""
+    script = REPOSITORY / "src" / "attnbench" / "day" / "day.py"
+    given = {name: value for name, value in os.environ.items() if name != "OUT"} | environment
+    return subprocess.run([sys.executable, str(script), *words], env=given, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], "where is the archive to go? Type: --out FOLDER"),
+        (["--out", "/dev/null/here"], "Not a directory"),
+        (["--out", ".", "--only", "doktor"], "there is no step doktor; there are machine, packages, install"),
+        (["--out", ".", "--from", "memory", "--until", "doctor"], "no step is left of --from memory --until doctor"),
+        (["--out", ".", "--budget", "nan"], "is no time for a day"),
+        (["--out", ".", "--budget", "-1"], "is no time for a day"),
+    ],
+)
+def test_what_cannot_begin_is_said_at_once(words: list[str], said: str) -> None:
+    done = asked(*words)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_only_the_archive_is_put_into_the_folder_and_an_earlier_one_stays(tmp_path: Path) -> None:
+    """Where few files come back from a machine, the archive has to be among them."""
+    out, work = tmp_path / "out", tmp_path / "work"
+    out.mkdir()
+    (out / "day.tgz").write_bytes(b"earlier")
+    done = asked("--device", "cpu", "--only", "machine", "--budget", "5.5", "--place", str(work), OUT=str(out))
+    assert sorted(file.name for file in out.iterdir()) == ["day-2.tgz", "day.tgz"], done.stdout
+    assert (out / "day.tgz").read_bytes() == b"earlier"
+    names = [step["name"] for step in archive.opened(out / "day-2.tgz").journal["steps"]]
+    assert names == ["machine", "install"]
+
+
+def test_the_script_beside_the_wheels_is_the_same_day_from_anywhere(tmp_path: Path) -> None:
+    (tmp_path / "src").symlink_to(REPOSITORY / "src")
+    script = tmp_path / ".gpu" / "day.sh"
+    script.parent.mkdir()
+    script.write_text(wheels.SCRIPT.format(day=wheels.DAY), encoding="utf-8")
+    told = subprocess.run(
+        ["bash", str(script), "--steps", "--device", "cpu"],
+        cwd="/", env=os.environ | {"PYTHON": sys.executable}, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    planned = steps(STAGES["cpu"], tmp_path, tmp_path)
+    assert [line.split()[-1] for line in told.stdout.splitlines()] == [step.name for step in planned]
+
+
+def test_nothing_that_is_left_over_hides_the_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    left = {"TRITON_INTERPRET": "1", "JAX_PLATFORMS": "cpu", "CUDA_VISIBLE_DEVICES": " "}
+    for name, value in left.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("XLA_PYTHON_CLIENT_PREALLOCATE", "true")
+    code = (
+        f"import os; print([n for n in {list(left)} if n in os.environ], os.environ['XLA_PYTHON_CLIENT_PREALLOCATE'])"
+    )
+    for device, seen in (("cuda", "[] true"), ("cpu", f"{list(left)} true")):
+        a_day = day.Day(tmp_path / device, device, 60)
+        a_day.play(plan("first", code), tmp_path)
+        assert (tmp_path / device / "day" / "texts" / "first.txt").read_text("utf-8").strip() == seen
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
+    a_day = day.Day(tmp_path / "one", "cuda", 60)
+    a_day.play(plan("first", "import os; print(os.environ['CUDA_VISIBLE_DEVICES'])"), tmp_path)
+    assert (tmp_path / "one" / "day" / "texts" / "first.txt").read_text("utf-8").strip() == "1"
+
+
+def test_a_run_that_was_too_short_has_not_failed() -> None:
+    ours, other = DayStep("a", 1, (sys.executable, "-m", "attnbench.day.fastest")), DayStep("b", 1, ("pytest",))
+    assert [ours.status_of(code) for code in (0, 3, 4)] == ["ok", "partly", "failed"]
+    assert other.status_of(3) == "failed"
+    entry = {"command": ours.command, "status": "partly", "exit_code": 3}
+    assert archive.outcome(entry).startswith("did a part of it: its time was too short")
+
+
+def test_the_tests_of_a_day_are_all_that_need_a_gpu() -> None:
+    """Whole folders do not collect on a machine that lacks packages."""
+    marked = [
+        str(file.relative_to(REPOSITORY))
+        for file in (REPOSITORY / "tests").rglob("test_*.py")
+        if "pytest.mark." + "gpu" in file.read_text("utf-8")
+    ]
+    assert sorted(marked) == sorted(GPU_TESTS)
+
+
+def test_an_archive_that_was_cut_tells_what_came_before(tmp_path: Path) -> None:
+    a_day = day.Day(tmp_path, "cpu", 60)
+    (tmp_path / "day" / "noise.bin").write_bytes(os.urandom(2**18))
+    a_day.play(plan(), tmp_path)
+    cut = tmp_path / "cut.tgz"
+    cut.write_bytes((tmp_path / "day.tgz").read_bytes()[: 2**17])
+    opened = archive.opened(cut)
+    assert text_of(opened, "third") == "seen"
+    assert "the archive is damaged" in opened.lines()[1]
+
+
+@pytest.mark.parametrize("file", ["run.json", "cells.parquet", "samples.parquet", "verdicts.parquet"])
+def test_nonsense_in_one_run_does_not_hide_the_others(file: str, cli: Cli, tmp_path: Path) -> None:
+    good = write_run(tmp_path / "day" / "runs", bursts=4, lengths=(128,))
+    bad = tmp_path / "day" / "runs" / "bad"
+    shutil.copytree(good, bad)
+    (bad / file).write_bytes(b"\x00nonsense")
+    day.Day(tmp_path, "cpu", 60).play([], tmp_path)
+    seen = cli("report", str(tmp_path / "day.tgz"), "-o", str(tmp_path / "page"))
+    assert seen.code == 0, seen.err
+    assert file == "verdicts.parquet" or "the run bad cannot be read, and is left out" in seen.err
+    assert (tmp_path / "page" / "index.html").is_file()
+    assert "The fastest of each case" in (tmp_path / "page" / "day.html").read_text("utf-8")
+
+
 RENAMES = """
 import os, time
 from pathlib import Path
@@ -174,7 +323,7 @@ def test_an_archive_that_cannot_be_written_ends_no_day(
 
     a_day = day.Day(tmp_path, "cpu", 60)
     a_day.keep()
-    monkeypatch.setattr(day, "add", full)
+    monkeypatch.setattr(packing, "add", full)
     a_day.play(plan(), tmp_path)
     assert [step["status"] for step in a_day.journal["steps"]] == ["ok", "ok", "ok"]
     assert "the archive was not renewed: [Errno 28] No space left" in capsys.readouterr().out
@@ -226,6 +375,10 @@ def test_the_wheel_of_the_project_is_taken_where_it_cannot_be_built(
     assert wheels.install(made.parent, tmp_path / "site") == 0
     assert (tmp_path / "site" / "attnbench" / "here.py").exists()
     assert "copy was not installed" in capfd.readouterr().err
+    monkeypatch.setattr(wheels, "PIP", (sys.executable, "-m", "no_pip_here"))
+    assert wheels.install(made.parent, tmp_path / "without") == 0
+    assert (tmp_path / "without" / "attnbench" / "here.py").exists()
+    assert "was unpacked instead" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize("content", [b"", b"no archive", None])
@@ -250,6 +403,9 @@ def test_a_report_of_a_day_without_a_run_says_what_became_of_its_steps(cli: Cli,
     assert seen.code == 2
     assert "second: failed with exit status 2" in seen.err
     assert "no run had begun" in seen.err
+    page = (tmp_path / "page" / "day.html").read_text("utf-8")
+    assert "2 did all of their work, 1 failed." in page
+    assert "second failed with exit status 2. It printed nothing." in page
 
 
 def test_nothing_is_the_fastest_of_no_runs(tmp_path: Path) -> None:

@@ -119,6 +119,8 @@ def sentence(comparison: PredictionComparison) -> str:
     counted = sum(bool(row.floor_s) for row in comparison.floors)
     differing = sum(bool(row.differs) for row in comparison.kernels)
     seen = sum(row.seen is not None for row in comparison.kernels)
+    if not counted and not seen:
+        return "Nothing could be held to what was predicted"
     sheet = comparison.data_sheet or "no data sheet"
     of_times = f"{counted} times with a floor ({sheet}), {len(comparison.impossible)} faster than can be"
     return f"{of_times}; {seen} kernels as they ran, {differing} not as predicted"

@@ -1,9 +1,9 @@
 """Packages for a machine that has no network: ``python3 src/attnbench/day/wheels.py``, and there they are installed.
 
 ``get`` (the default) downloads into ``.gpu/wheels`` what ``pyproject.toml`` names and such a machine lacks, with what
-that needs, builds a wheel of this project, and puts beside the folder what is predicted of the kernels in Triton, which
-there is no time for on the day; ``install WHEELS SITE`` puts what is missing there, and this project, into the folder
-SITE.
+that needs, and builds a wheel of this project. Beside the folder it puts ``day.sh``, which plays the day, and what is
+predicted of the kernels in Triton, which there is no time for on the day; ``install WHEELS SITE`` puts what is missing
+there, and this project, into the folder SITE.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ import json
 import re
 import subprocess
 import sys
+import tempfile
 import tomllib
+import zipfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -31,6 +33,11 @@ THERE = {
 NEEDED = {"pydantic": ("pydantic-core", "annotated-types", "typing-inspection")}
 PREDICTED = ("triton/flash", "triton/decode")
 PREDICTIONS = "predictions.json"
+DAY = "src/attnbench/day/day.py"
+SCRIPT = """#!/usr/bin/env bash
+# In the copy of the project, on the machine with the GPU: OUT=FOLDER bash .gpu/day.sh. docs/gpu.md says the rest.
+exec "${{PYTHON:-python3}}" "$(dirname "${{BASH_SOURCE[0]}}")/../{day}" "$@"
+"""
 PLATFORMS = ("manylinux_2_28_x86_64", "manylinux_2_17_x86_64", "manylinux2014_x86_64")
 
 
@@ -48,21 +55,32 @@ def wanted(project: Path) -> list[str]:
 
 
 def get(wheels: Path, python: str) -> int:
-    """Download them for that Python on Linux; pydantic's core in the one version that it takes."""
-    wheels.mkdir(parents=True, exist_ok=True)
-    pip = [*PIP, "download", "-q", "-d", str(wheels), "--only-binary=:all:", "--no-deps", "--python-version", python]
-    for platform in PLATFORMS:
-        pip += ["--platform", platform]
-    names = wanted(ROOT)
-    for requirement in names:
-        subprocess.run([*pip, requirement], check=True)
-    for requirement in [besides for name in names for besides in needs(plain(name), wheels)]:
-        subprocess.run([*pip, requirement], check=True)
-    for old in wheels.glob(OURS):
-        old.unlink()
-    subprocess.run([*PIP, "wheel", "-q", "--no-deps", "-w", str(wheels), str(ROOT)], check=True)
+    """Download them for that Python on Linux; pydantic's core in the one version that it takes.
+
+    They replace those that were there: of two versions of a package, the machine would have both.
+    """
+    wheels.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=wheels.parent) as folder:
+        fresh = Path(folder)
+        pip = [*PIP, "download", "-q", "-d", folder, "--only-binary=:all:", "--no-deps", "--python-version", python]
+        for platform in PLATFORMS:
+            pip += ["--platform", platform]
+        names = wanted(ROOT)
+        for requirement in names:
+            subprocess.run([*pip, requirement], check=True)
+        for requirement in [besides for name in names for besides in needs(plain(name), fresh)]:
+            subprocess.run([*pip, requirement], check=True)
+        subprocess.run([*PIP, "wheel", "-q", "--no-deps", "-w", folder, str(ROOT)], check=True)
+        wheels.mkdir(exist_ok=True)
+        for old in wheels.glob("*.whl"):
+            old.unlink()
+        for new in fresh.glob("*.whl"):
+            new.replace(wheels / new.name)
     size = sum(wheel.stat().st_size for wheel in wheels.glob("*.whl"))
     sys.stdout.write(f"{len(list(wheels.glob('*.whl')))} wheels, {size / 2**20:.1f} MiB: {wheels}\n")
+    script = wheels.parent / "day.sh"
+    script.write_text(SCRIPT.format(day=DAY), encoding="utf-8")
+    sys.stdout.write(f"the day, on the other machine: OUT=FOLDER bash {script.relative_to(script.parents[1])}\n")
     return 0
 
 
@@ -111,17 +129,29 @@ def install(wheels: Path, site: Path) -> int:
 
     It is built there, as the copy has it; where that cannot be done, as without setuptools, its wheel is taken.
     """
-    pip = [*PIP, "install", "-q", "--no-index", "--no-deps", "--no-build-isolation", "--no-compile", "--upgrade"]
+    pip = [*PIP, "install", "-q", "--isolated", "--no-index", "--no-deps", "--no-build-isolation", "--no-compile"]
 
     def installed(what: Path) -> bool:
-        code = subprocess.run([*pip, "--target", str(site), str(what)], check=False).returncode
+        code = subprocess.run([*pip, "--upgrade", "--target", str(site), str(what)], check=False).returncode
         if code:
             sys.stderr.write(f"{what} was not installed: exit status {code} of pip\n")
-        return code == 0
+        return code == 0 or (what.suffix == ".whl" and unpacked(what, site))
 
     for wheel in missing(wheels):
         installed(wheel)
     return int(not any(installed(what) for what in [ROOT, *sorted(wheels.glob(OURS))]))
+
+
+def unpacked(wheel: Path, site: Path) -> bool:
+    """The same without pip, which a machine may lack: a wheel is an archive of what is installed."""
+    try:
+        with zipfile.ZipFile(wheel) as archive:
+            archive.extractall(site)
+    except (OSError, zipfile.BadZipFile) as error:
+        sys.stderr.write(f"{wheel} was not unpacked: {error}\n")
+        return False
+    sys.stderr.write(f"{wheel} was unpacked instead\n")
+    return True
 
 
 def main() -> int:
@@ -135,7 +165,7 @@ def main() -> int:
     parser.add_argument("--predicted", type=Path, metavar="FILE", help="of get: carry these, and predict nothing")
     given = parser.parse_args()
     if given.what == "get":
-        code = get(given.wheels, given.python)
+        code = get(given.wheels.resolve(), given.python)
         predict(given.wheels.parent / PREDICTIONS, given.gpu, given.predicted)
         return code
     if given.site is None:

@@ -1,4 +1,4 @@
-"""The page of ``attnbench precheck``, and that of a day's predictions: tables in the looks of a report, no script."""
+"""The page of ``attnbench precheck``, and those of a day: tables in the looks of a report, no script."""
 
 from __future__ import annotations
 
@@ -32,6 +32,19 @@ def compared_page(
     return _page("Predictions", title, gpu or "a device without a data sheet", FLOORS, lead, tables, remarks)
 
 
+def day_page(
+    lead: str,
+    note: str,
+    device: str,
+    tables: Sequence[Any],
+    wrong: Sequence[str],
+    links: Sequence[tuple[str, str]],
+) -> str:
+    """The same for a day: what ran, the fastest kernels, what is wrong; ``links`` are addresses and their words."""
+    remarks = [("What is wrong, or missing", wrong or ["nothing that was seen"])]
+    return _page("A day of the GPU", "A day of the GPU", device, note, lead, tables, remarks, links)
+
+
 def _page(
     name: str,
     title: str,
@@ -40,12 +53,13 @@ def _page(
     lead: str,
     tables: Sequence[Any],
     remarks: Sequence[tuple[str, Sequence[str]]],
+    links: Sequence[tuple[str, str]] = (),
 ) -> str:
     from importlib.metadata import version
 
     from markupsafe import Markup
 
     words = {"name": name, "title": title, "subject": subject, "note": note, "lead": lead, "tables": tables}
-    words |= {"remarks": remarks, "policy": POLICY}
+    words |= {"remarks": remarks, "links": links, "policy": POLICY}
     style = Markup((FOLDER / STYLESHEET).read_text(encoding="utf-8"))  # noqa: S704  (our own file)
     return environment().get_template(TEMPLATE).render(**words, style=style, version=version("attnbench"))
