@@ -8,17 +8,17 @@ import pytest
 
 from attnbench.api import Capabilities, Implementation, Limit
 from attnbench.errors import EXIT_NOTHING_MEASURED
-from attnbench.precheck.interpreter_rows import interpreter_rows, unasked_rows
-from attnbench.precheck.kernels import triton_kernels
+from attnbench.precheck import kernels
+from attnbench.precheck.interpreter_rows import interpreter_rows, offset_rows, unasked_rows
 from attnbench.precheck.question import PrecheckQuestion
 from attnbench.precheck.rows import PartRow, Prechecked
 from attnbench.precheck.triton.cases import FeatureCase, interpreted, launched, unasked
 from attnbench.precheck.triton.standin import wants_a_gpu
-from attnbench.workers.protocol import OK, Reply
+from attnbench.workers.protocol import OK, TIMEOUT, Reply
 from attnbench.workers.session import Session
 from tests.precheck.planted import GOOD, NAME, SQUARE, write
 from tests.precheck.test_interpreted import INTERPRETER, asked
-from tests.precheck.test_machine import PLAIN
+from tests.precheck.test_machine import COMPILER, PLAIN
 
 SMALL = (Limit("D", "small", at_most=64), Limit("Dv", "small", at_most=64))
 DECODE = (*SMALL, Limit("Tq", "decode", at_most=4))
@@ -45,6 +45,33 @@ def attend(q, k, v, call):
     out = torch.empty_like(q)
     values = TensorDescriptor.from_tensor(v[0, 0], [8, 16])
     mean[(q.shape[2],)](values, TensorDescriptor.from_tensor(out[0, 0], [1, 16]), v.shape[2], N=8)
+    return out
+"""
+LAST_ONE = """
+import torch
+import triton
+import triton.language as tl
+
+from attnbench.api import Capabilities, implementation
+
+
+@triton.jit
+def mean(V, Out, Parts, Count, S, N: tl.constexpr):
+    d, keys = tl.arange(0, 16), tl.program_id(0) * N + tl.arange(0, N)
+    part = tl.sum(tl.load(V + keys[:, None] * 16 + d[None, :], mask=keys[:, None] < S, other=0.0).to(tl.float32), 0)
+    tl.store(Parts + tl.program_id(0) * 16 + d, part)
+    seen = tl.atomic_add(Count, 1)
+    if seen == tl.num_programs(0) - 1:
+        total = tl.zeros((16,), tl.float32)
+        for other in range(tl.num_programs(0)):
+            total += tl.load(Parts + other * 16 + d)
+        tl.store(Out + d, total / S)
+
+
+@implementation("torch/planted", Capabilities(dtypes=("float16",), devices=("cuda",)))
+def attend(q, k, v, call):
+    out, parts = torch.empty_like(q), torch.empty(3, 16)
+    mean[(3,)](v, out, parts, torch.zeros(1, dtype=torch.int32), v.shape[2], N=8)
     return out
 """
 FALLEN_BACK = """
@@ -124,14 +151,18 @@ def test_tensor_descriptors_are_watched(interpreter: Session, tmp_path: Path) ->
     assert any(fault["kind"] == "out of bounds read" for fault in value["faults"])
 
 
-def test_a_kernel_that_no_call_launches_is_no_agreement(tmp_path: Path) -> None:
+def test_a_kernel_that_no_call_launches_is_no_agreement(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = GOOD.replace(
         "    q, k, v = q.contig", f"{FALLEN_BACK}\n\ndef launch(q, k, v, call):\n    q, k, v = q.contig"
     )
     text = text.replace("def attend", "def attend", 1).replace("call.scale, Hq, Hq", "call.scale, None, Hq, Hq")
     text = text.replace(*PLAIN).replace("Capabilities, Precision", "Capabilities, Limit, Precision")
+    with Session("torch", 120.0, COMPILER) as session:
+        how: dict[str, Any] = {"arch": "sm_90", "dtype": "float16", "cases": ["Tq=16 D=128"]}
+        reply = session.ask("precheck_machine", impl=NAME, files=[write(tmp_path, text)], **how)
+    monkeypatch.setattr(kernels, "_machine_code", lambda *_: [("sm_90", "float16", reply)])
     question = PrecheckQuestion([NAME], [write(tmp_path, text)], ["sm_90"], 120.0)
-    found = Prechecked.of([*triton_kernels(NAME, question), PartRow(NAME, "lowers", "ok")])
+    found = Prechecked.of([*kernels.triton_kernels(NAME, question), PartRow(NAME, "lowers", "ok")])
     assert [(row.kernel, row.status) for row in found.rows] == [("forward", "unknown")]
     assert "no call launched it" in str(found.rows[0].reason)
     assert found.exit_code == EXIT_NOTHING_MEASURED
@@ -139,7 +170,14 @@ def test_a_kernel_that_no_call_launches_is_no_agreement(tmp_path: Path) -> None:
 
 def answered(**fields: Any) -> Reply:
     """What a worker answers of a case, but for these fields."""
-    usual = {"status": "ok", "reason": None, "error_ratio": 0.1, "faults": [], "notes": [], "launched": True}
+    usual: dict[str, Any] = {
+        "status": "ok",
+        "reason": None,
+        "error_ratio": 0.1,
+        "faults": [],
+        "notes": [],
+        "launched": True,
+    }
     return Reply(1, OK, None, usual | fields)
 
 
@@ -183,3 +221,21 @@ def test_one_element_out_of_bounds_is_no_overflow(interpreter: Session, tmp_path
     assert value["status"] == "wrong"
     assert "1 element before its first one" in value["reason"]
     assert "32 bits" not in value["reason"]
+
+
+def test_the_last_program_to_arrive_may_read_what_the_others_wrote(interpreter: Session, tmp_path: Path) -> None:
+    case = "scale=0.0 Tq=1 S=24 D=16 dtype=float16"
+    value = asked(interpreter, write(tmp_path, LAST_ONE), case, orders=3)
+    assert (value["status"], value["faults"]) == ("ok", []), value["reason"]
+    for before, after in (
+        ("tl.atomic_add(Count, 1)", 'tl.atomic_add(Count, 1, sem="relaxed")'),
+        ("seen == tl.num", "tl.program_id(0) == tl.num"),
+    ):
+        value = asked(interpreter, write(tmp_path, LAST_ONE.replace(before, after)), case, orders=3)
+        assert value["faults"], after
+
+
+def test_a_large_call_that_takes_too_long_is_not_known() -> None:
+    (row,) = offset_rows(NAME, [{"says": "B128"}], [Reply(1, TIMEOUT, "took more than 300 s", {})])
+    assert row.status == "unknown"
+    assert "too slow" in str(row.reason)

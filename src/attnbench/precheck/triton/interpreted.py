@@ -19,6 +19,7 @@ import numpy as np
 
 from attnbench.precheck.triton.regions import ATOMIC, READ, WRITE, Regions
 
+RELAXED = "relaxed"  # an atomic operation that orders no other memory
 FORWARD, REVERSED, MIXED = "as they are numbered", "in reverse", "mixed"
 ORDERS = (FORWARD, REVERSED, MIXED)
 Programs = Callable[[tuple[int, int, int]], Sequence[tuple[int, int, int]]]
@@ -134,6 +135,8 @@ def _memory(interpreter: Any, regions: Regions) -> dict[str, Callable[..., Any]]
         regions.uses_atomics = True
         there, usable = real(pointer, mask.data, ATOMIC)
         before = usual["create_atomic_rmw"](self, operation, there, value, usable, *rest)
+        if pointer.data.size == 1 and usable.data.all() and RELAXED not in str(rest[:1]).lower():
+            regions.meets(int(pointer.data.flat[0]))
         regions.initialised(pointer.data, usable.data, before.data)
         return before
 

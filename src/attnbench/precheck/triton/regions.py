@@ -117,6 +117,8 @@ class Regions:
         self.kernel = ""
         self.program = 0
         self._launch = 0
+        self._known: set[int] = set()  # the running program, and those whose work it may rely on
+        self._met: dict[int, set[int]] = {}  # by the address of a counter: the programs that have been there
         self._grid_index: tuple[int, ...] = ()
         self._shadows: dict[int, Shadow] = {}
         self._regions: list[Region] = []
@@ -130,6 +132,15 @@ class Regions:
         """The next program begins."""
         self.program += 1
         self._grid_index = grid_index
+        self._known = {self.program}
+
+    def meets(self, address: int) -> None:
+        """An atomic operation that orders memory: whoever came here before is done with what it had to write.
+
+        So the last program of a row to arrive at a counter may combine what the others have left.
+        """
+        self._known |= self._met.get(address, set())
+        self._met[address] = set(self._known)
 
     def poisoned(self, tensor: Any) -> None:
         """Memory was asked for, and holds nothing: it is filled with what shows."""
@@ -220,10 +231,11 @@ class Regions:
 
     def _mark(self, region: Region, offsets: Array, how: str) -> None:
         """Who reads and writes what, and whether another program of the same launch did."""
-        shadow, program = region.shadow, self.program
+        shadow, program, known = region.shadow, self.program, list(self._known)
 
         def others(by: Array) -> Array:
-            clashing: Array = (by[offsets] > self._launch) & (by[offsets] != program)
+            clashing: Array = by[offsets] > self._launch
+            clashing &= (by[offsets] != program) if len(known) <= 1 else ~np.isin(by[offsets], known)
             return clashing
 
         clash = others(shadow.writer)
