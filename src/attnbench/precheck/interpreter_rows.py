@@ -64,8 +64,8 @@ def _is_refused(reply: Reply) -> bool:
 def _elsewhere(impl: str, by_feature: dict[str, list[tuple[dict[str, Any], Reply]]]) -> Iterator[PartRow]:
     """Features that are answered without any kernel, as where a wrapper falls back to its framework."""
     for feature, some in by_feature.items():
-        told = [reply for _, reply in some if _status(reply) in ("ok", "wrong")]
-        if told and not any(reply.value["launched"] for reply in told):
+        judged = [reply for _, reply in some if _status(reply) in ("ok", "wrong")]
+        if judged and not any(reply.value["launched"] for reply in judged):
             yield PartRow(impl, NUMERICS, "unknown", f"{feature} by a kernel", NO_KERNEL, {"case": some[0][0]["case"]})
 
 

@@ -58,7 +58,7 @@ def machine_code(
 def reachable(*starts: Any) -> set[str]:
     """The names of the kernels that these functions could launch: those that they name, or functions that they name."""
     kinds = _launchable()
-    found, seen, left = set[str](), set[int](), list(starts)
+    kernels, seen, left = set[str](), set[int](), list(starts)
     while left:
         value = left.pop()
         if id(value) in seen:
@@ -67,12 +67,12 @@ def reachable(*starts: Any) -> set[str]:
         if isinstance(value, kinds):
             while not hasattr(value, "__name__") and hasattr(value, "fn"):
                 value = value.fn
-            found.add(str(getattr(value, "__name__", value)))
+            kernels.add(str(getattr(value, "__name__", value)))
         elif isinstance(value, type) and _own(value):
             left += vars(value).values()
         else:
             left += _named_by(value)
-    return found
+    return kernels
 
 
 def _launchable() -> tuple[type, ...]:
