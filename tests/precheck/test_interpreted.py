@@ -180,6 +180,7 @@ def test_a_memory_is_told_only_of_calls_that_ran_to_their_end() -> None:
         "error_ratio": None,
         "faults": [],
         "notes": [],
+        "launched": True,
     }
     rows = list(interpreter_rows(NAME, [case], [Reply(1, OK, None, asked_nothing)], ""))
     assert [(row.part, row.status) for row in rows] == [("numerics", "unknown"), ("memory", "unknown")]

@@ -10,6 +10,8 @@ from attnbench.workers.protocol import CRASHED, TIMEOUT, Reply
 
 WORST: tuple[Status, ...] = ("lost", "wrong", "unknown", "ok")
 OFFSETS = "offsets"
+REFUSED = "it is declared, and every case of it is refused"
+NO_KERNEL = "no kernel of Triton's is launched in any case of it: something else gives the answer"
 
 
 def interpreter_rows(
@@ -19,8 +21,10 @@ def interpreter_rows(
     by_feature: dict[str, list[tuple[dict[str, Any], Reply]]] = {}
     for case, reply in zip(cases, replies, strict=True):
         by_feature.setdefault(case["feature"], []).append((case, reply))
-    for feature, some in by_feature.items():
-        yield _numerics(impl, feature, some, left_out)
+    rows = [_numerics(impl, feature, some, left_out) for feature, some in by_feature.items()]
+    rows += list(_refused(impl, by_feature))
+    yield from rows
+    yield from _elsewhere(impl, by_feature)
     if cases:
         yield from _memory(impl, cases, replies)
 
@@ -39,6 +43,38 @@ def _numerics(impl: str, feature: str, some: Sequence[tuple[dict[str, Any], Repl
     detail = {"cases": len(some), "error_ratio": ratios, "case": None if status == "ok" else case["case"]}
     detail["archs"] = archs
     return PartRow(impl, NUMERICS, status, feature, reason, detail | ({"left_out": left_out} if left_out else {}))
+
+
+def _refused(impl: str, by_feature: dict[str, list[tuple[dict[str, Any], Reply]]]) -> Iterator[PartRow]:
+    """Features that are declared, and refused in every case of a dtype of which other cases are taken."""
+    taken = {case["dtype"] for some in by_feature.values() for case, reply in some if not _is_refused(reply)}
+    for feature, some in by_feature.items():
+        for dtype in dict.fromkeys(case["dtype"] for case, _ in some if case["dtype"] in taken):
+            of_dtype = [(case, reply) for case, reply in some if case["dtype"] == dtype]
+            if all(_is_refused(reply) for _, reply in of_dtype):
+                case, reply = of_dtype[0]
+                reason = f"{REFUSED}: {reply.value['reason']} ({_where(case)})"
+                yield PartRow(impl, NUMERICS, "wrong", f"{feature} in {dtype}", reason, {"case": case["case"]})
+
+
+def _is_refused(reply: Reply) -> bool:
+    return bool(reply.ok and reply.value.get("refused"))
+
+
+def _elsewhere(impl: str, by_feature: dict[str, list[tuple[dict[str, Any], Reply]]]) -> Iterator[PartRow]:
+    """Features that are answered without any kernel, as where a wrapper falls back to its framework."""
+    for feature, some in by_feature.items():
+        judged = [reply for _, reply in some if _status(reply) in ("ok", "wrong")]
+        if judged and not any(reply.value["launched"] for reply in judged):
+            yield PartRow(impl, NUMERICS, "unknown", f"{feature} by a kernel", NO_KERNEL, {"case": some[0][0]["case"]})
+
+
+def unasked_rows(impl: str, features: Sequence[str]) -> Iterator[PartRow]:
+    """Features that are claimed, and that no case is about which the interpreter could be asked."""
+    for feature in features:
+        yield PartRow(
+            impl, NUMERICS, "unknown", feature, "it is claimed, and no small case of it fits what is declared"
+        )
 
 
 def _where(case: dict[str, Any]) -> str:
@@ -67,10 +103,10 @@ def _memory(impl: str, cases: Sequence[dict[str, Any]], replies: Sequence[Reply]
         reason = f"{fault['kind']}: {fault['message']} ({_where(case)})"
         yield PartRow(impl, MEMORY, "wrong", f"{fault['kernel']}, {fault['tensor']}", reason, detail)
     # A call that raised has read and written no more than a part of its memory.
-    whole = sum(value["error_ratio"] is not None for _, value in answered)
+    whole = sum(value["error_ratio"] is not None and value["launched"] for _, value in answered)
     seen = {"cases": whole, "notes": list(notes)}
     if not whole and not faults:
-        yield PartRow(impl, MEMORY, "unknown", reason="no case ran to its end")
+        yield PartRow(impl, MEMORY, "unknown", reason="no case ran to its end in a kernel")
     elif not faults:
         said = "nothing out of bounds, unwritten or raced for"
         yield PartRow(impl, MEMORY, "ok", reason="; ".join([said, *notes]), detail=seen)
@@ -80,7 +116,10 @@ def offset_rows(impl: str, cases: Sequence[dict[str, Any]], replies: Sequence[Re
     """Of every large call whether addresses stay within its tensors."""
     for case, reply in zip(cases, replies, strict=True):
         about = case["says"]
-        if not reply.ok:
+        if reply.status == TIMEOUT:
+            reason = f"the interpreter is too slow for what a program does in so large a call: {reply.reason}"
+            yield PartRow(impl, OFFSETS, "unknown", about, reason)
+        elif not reply.ok:
             yield PartRow(impl, OFFSETS, _status(reply), about, reply.reason)
         else:
             yield PartRow(impl, OFFSETS, reply.value["status"], about, reply.value["reason"], reply.value["detail"])

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from attnbench.backends import discover
 from attnbench.errors import pip_install
-from attnbench.precheck.interpreter_rows import interpreter_rows, offset_rows
+from attnbench.precheck.interpreter_rows import interpreter_rows, offset_rows, unasked_rows
 from attnbench.precheck.machine_rows import machine_rows
 from attnbench.precheck.question import PrecheckQuestion
 from attnbench.precheck.rows import KernelRow, PartRow, PrecheckRow
@@ -28,6 +28,7 @@ FUSED = "TRITON_DEFAULT_FP_FUSION"
 DTYPES = ("float16", "bfloat16", "float32")
 
 NO_CASE = "it claims none of the sizes and dtypes that a precheck compiles"
+NOT_LAUNCHED = "no call launched it: something else gave the answers, or nothing did"
 
 Part = TypeVar("Part")
 
@@ -46,10 +47,21 @@ def triton_kernels(impl: str, question: PrecheckQuestion) -> Iterator[PrecheckRo
     compiled = _machine_code(impl, question)
     rows = machine_rows(impl, compiled)
     yield from rows
-    if all(reply.ok and not reply.value["cases"] for _, _, reply in compiled):
-        yield PartRow(impl, "launches", "unknown", reason=NO_CASE)
+    if not any(isinstance(row, KernelRow) for row in rows):
+        yield from _never_launched(impl, compiled)
     if any(isinstance(row, KernelRow) for row in rows):
         yield from _in_the_interpreter(impl, question)
+
+
+def _never_launched(impl: str, compiled: Sequence[tuple[str, str, Reply]]) -> Iterator[PrecheckRow]:
+    """Kernels that an implementation could launch, of which no call did; one row without any call."""
+    answers = [(arch, reply.value) for arch, _, reply in compiled if reply.ok]
+    called = any(value["cases"] for _, value in answers)
+    why = NOT_LAUNCHED if called else NO_CASE
+    by_arch = dict.fromkeys((arch, name) for arch, value in answers for name in value["kernels"])
+    yield from (KernelRow(impl, name, arch, "unknown", compiled=False, reason=why) for arch, name in by_arch)
+    if answers and not called and not by_arch:
+        yield PartRow(impl, "launches", "unknown", reason=NO_CASE)
 
 
 def may_launch(impl: str, files: Sequence[str]) -> bool:
@@ -89,6 +101,7 @@ def _in_the_interpreter(impl: str, question: PrecheckQuestion) -> Iterator[Prech
         fields = {name: case[name] for name in ("case", "orders", "arch")}
         return session.ask("precheck_case", impl=impl, files=files, **fields)
 
+    yield from unasked_rows(impl, plan.value["unasked"])
     yield from interpreter_rows(impl, cases, _asked(impl, question, INTERPRETER, cases, ask), plan.value["left_out"])
     large: list[dict[str, Any]] = plan.value["large"]
 

@@ -19,12 +19,13 @@ from attnbench.backends.answers import gradient_names
 from attnbench.backends.bind import Inputs, inputs_of
 from attnbench.errors import UnsupportedError
 from attnbench.precheck.triton.launches import launching_nothing
+from attnbench.precheck.triton.standin import wants_a_gpu, words_of
 
 if TYPE_CHECKING:
     from attnbench.backends.backend import Backend
     from attnbench.backends.implementation import Implementation
 
-GPU = "cuda"
+GPU, TORCH = "cuda", "torch"
 REASON = 200
 Shapes = dict[str, tuple[tuple[int, ...], str]]
 
@@ -56,7 +57,8 @@ def lowered(backend: Backend, impl: str, files: list[str], dtype: str) -> dict[s
             summary["untold"].append({**about, "reason": _line(error)})
             continue
         except Exception as error:  # noqa: BLE001  (a kernel may raise anything)
-            summary["failed"].append({**about, "reason": f"{type(error).__name__}: {_line(error)}"})
+            kind = "untold" if implementation.backend == TORCH and wants_a_gpu(error) else "failed"
+            summary[kind].append({**about, "reason": f"{type(error).__name__}: {_line(error)}"})
             continue
         if why := difference(dict(seen.arrays), expected(inputs)):
             summary["failed"].append({**about, "reason": why})
@@ -122,4 +124,4 @@ def difference(seen: Shapes, wanted: Shapes) -> str | None:
 
 
 def _line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:REASON]
+    return words_of(error)[:REASON]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,9 @@ from attnbench.attention.needs import with_operands
 from attnbench.attention.problem import Case, Problem
 from attnbench.attention.spec import AttentionSpec
 from attnbench.backends.bind import inputs_of
+from attnbench.backends.fitted import SIZES, asked, fitted, offered
+from attnbench.backends.implementation import FEATURES
+from attnbench.errors import AttnbenchError
 
 if TYPE_CHECKING:
     from attnbench.backends.implementation import Implementation
@@ -31,6 +35,8 @@ SPECS: dict[str, dict[str, Any]] = {
 DOT = "dot"
 INTERPRETED = ("float16", "float32")  # bfloat16 is multiplied wrongly by the interpreter's tl.dot
 SIXTEEN_BITS = ("float16", "bfloat16")
+# Sequences of no key, of one, of all and on the edges of tiles: what is written of rows without a key?
+EDGES = {"B": 6, "Hq": 1, "Hkv": 1, "Tq": 3, "S": 70, "D": 8}
 # In these nothing is about a kernel's own arithmetic at other sizes, or nothing is about a kernel in 16 bits.
 NOT_COMPILED_FOR = ("sizes", "inputs", "nan_reached", "nan_isolation", "layout", "scale")
 LARGEST, LARGEST_HEAD = 1 << 19, 256  # B·Hq·Tq·S and D of a case that the interpreter is asked
@@ -47,13 +53,15 @@ class FeatureCase:
 def launched(implementation: Implementation, dtype: str) -> Iterator[FeatureCase]:
     """The supported cases of realistic sizes in one dtype, whose launches are recorded."""
     stands_for_width = dtype == _first_of_width(implementation, dtype)
-    for each in (*_sizes(dtype), *(_large_heads(dtype) if stands_for_width else ())):
-        claimed = _as_claimed(implementation, each)
-        if _supported(implementation, claimed.case):
-            yield claimed
-    for each in _most_demanding(implementation, dtype) if stands_for_width else ():
-        sizes = {"Tq": TOKENS, "S": TOKENS, "D": 64, "Dv": 64}
-        yield FeatureCase(each.feature, each.case.with_problem(**sizes))
+    plain = [*_sizes(dtype), *(_large_heads(dtype) if stands_for_width else ())]
+    taken = [
+        each for each in (_as_claimed(implementation, each) for each in plain) if _supported(implementation, each.case)
+    ]
+    # Where limits leave out all of them: the nearest sizes within the limits.
+    yield from taken or dict.fromkeys(_within_limits(implementation, plain))
+    demanding = _most_demanding(implementation, dtype) if stands_for_width else ()
+    large = [replace(each, case=each.case.with_problem(Tq=TOKENS, S=TOKENS, D=64, Dv=64)) for each in demanding]
+    yield from dict.fromkeys(_within_limits(implementation, large))
 
 
 def _first_of_width(implementation: Implementation, dtype: str) -> str:
@@ -105,13 +113,34 @@ def _of_features(
 
 
 def _as_claimed(implementation: Implementation, each: FeatureCase) -> FeatureCase:
-    """Forward alone where there are no gradients (a backward pass launches its forward too); with a claimed score."""
-    scores = implementation.capabilities_on(GPU).scores
+    """As what is declared restricts every call, with a claimed score, and forward alone where there are no gradients.
+
+    (A backward pass launches its forward too.)
+    """
+    can = implementation.capabilities_on(GPU)
+    scores = can.scores
     if each.case.spec.score == DOT and DOT not in scores:
         each = replace(each, case=replace(each.case, spec=replace(each.case.spec, score=scores[0])))
-    if each.case.gradients and not implementation.has_gradients(GPU):
-        return replace(each, case=replace(each.case, phase="forward"))
-    return each
+    return replace(each, case=offered(fitted(each.case, can, each.feature), implementation, GPU))
+
+
+def _within_limits(implementation: Implementation, cases: Sequence[FeatureCase]) -> Iterator[FeatureCase]:
+    """The cases as they are claimed, of the nearest sizes that the limits allow."""
+    can = implementation.capabilities_on(GPU)
+    for each in cases:
+        claimed = _as_claimed(implementation, each)
+        before, near = claimed.case.problem, asked(claimed.case, can).problem
+        sizes = {name: getattr(near, name) for name in SIZES}
+        if before.Da == before.D:
+            sizes["Da"] = near.D
+        short = min(near.Tq, near.S)
+        # Where Tq was S, and no corner is named, other sizes may be no problem: then both are the shorter one.
+        for others in (sizes, {**sizes, "Tq": short, "S": short}):
+            nearest = replace(claimed, case=claimed.case.with_problem(**others))
+            with suppress(AttnbenchError):
+                if _supported(implementation, nearest.case):
+                    yield nearest
+                break
 
 
 def interpreted(implementation: Implementation) -> list[FeatureCase]:
@@ -123,14 +152,32 @@ def interpreted(implementation: Implementation) -> list[FeatureCase]:
         tails += [_plain({**TAIL_HEADS, **sizes}, dtype, "backward", **SPECS["causal"]) for sizes in TAILS]
         few = (_plain(FEW_TILES, dtype, "backward", **spec) for spec in SPECS.values())
         tails += [replace(each, feature=feature) for feature, each in zip(SPECS, few, strict=True)]
-        wanted = [_as_claimed(implementation, each) for each in tails]
-        wanted = [each for each in wanted if _supported(implementation, each.case)]
+        wanted = list(_within_limits(implementation, [*tails, *_edges(implementation, dtype)]))
         by_check = list(_of_features(implementation, dtype, check_cases(dtype)))
         there = {each.feature for each in by_check}
         # The most demanding case of a feature may have more besides it than is claimed: the last that is, then.
         others = {each.feature: each for each in _of_features(implementation, dtype) if each.feature not in there}
-        cases += dict.fromkeys((*wanted, *by_check, *others.values()))
+        # Or no case has sizes that are claimed.
+        every = [FeatureCase(each.feature, each.case.with_problem(dtype=dtype)) for each in check_cases(FULL_DTYPE)]
+        rest = [each for each in every if each.feature not in there | others.keys() and _small(each.case)]
+        near = {each.feature: each for each in _within_limits(implementation, rest)}
+        cases += dict.fromkeys((*wanted, *by_check, *others.values(), *near.values()))
     return cases
+
+
+def _edges(implementation: Implementation, dtype: str) -> list[FeatureCase]:
+    """Lengths on edges, of keys and of queries; with lse where that is claimed."""
+    outputs = ("lse",) if implementation.capabilities_on(GPU).lse else ()
+    kinds = (("kv_lengths_edges",), ("kv_lengths_edges", "q_lengths_edges"))
+    problem = replace(Problem.from_dict(dict(EDGES)), dtype=dtype)
+    problems = (replace(problem, operands=kind) for kind in kinds)
+    return [FeatureCase("lengths", Case(AttentionSpec(), each, "backward", outputs)) for each in problems]
+
+
+def unasked(implementation: Implementation, features: set[str]) -> list[str]:
+    """Features that are claimed on a GPU and are not among these; every case asks for gradients where there are any."""
+    can = implementation.capabilities_on(GPU)
+    return [name for name in FEATURES if getattr(can, name) and name not in features and name != "gradients"]
 
 
 def _small(case: Case) -> bool:

@@ -19,6 +19,7 @@ import numpy as np
 
 from attnbench.precheck.triton.regions import ATOMIC, READ, WRITE, Regions
 
+RELAXED = "relaxed"  # an atomic operation that orders no other memory
 FORWARD, REVERSED, MIXED = "as they are numbered", "in reverse", "mixed"
 ORDERS = (FORWARD, REVERSED, MIXED)
 Programs = Callable[[tuple[int, int, int]], Sequence[tuple[int, int, int]]]
@@ -114,16 +115,16 @@ def _memory(interpreter: Any, regions: Regions) -> dict[str, Callable[..., Any]]
         addresses, usable = regions.access(pointer.data, mask, width(pointer), how)
         return handle(addresses, pointer.dtype), handle(usable, interpreter.tl.int1)
 
-    def load(self: Any, pointer: Any, mask: Any, other: Any, cache: Any, volatile: Any, how: str = READ) -> Any:
+    def read(self: Any, how: str, pointer: Any, mask: Any, *rest: Any, **named: Any) -> Any:
         there, usable = real(pointer, mask.data, how)
-        loaded = usual["create_masked_load"](self, there, usable, other, cache, volatile)
+        loaded = usual["create_masked_load"](self, there, usable, *rest, **named)
         regions.initialised(pointer.data, usable.data, loaded.data)
         return loaded
 
-    def store(self: Any, pointer: Any, value: Any, mask: Any, cache: Any, how: str = WRITE) -> Any:
+    def write(self: Any, how: str, pointer: Any, value: Any, mask: Any, *rest: Any, **named: Any) -> Any:
         regions.stored_twice(pointer.data, value.data, mask.data)
         there, usable = real(pointer, mask.data, how)
-        return usual["create_masked_store"](self, there, value, usable, cache)
+        return usual["create_masked_store"](self, there, value, usable, *rest, **named)
 
     def compare_and_swap(self: Any, pointer: Any, *rest: Any) -> Any:
         regions.uses_atomics = regions.synchronises = True
@@ -134,21 +135,35 @@ def _memory(interpreter: Any, regions: Regions) -> dict[str, Callable[..., Any]]
         regions.uses_atomics = True
         there, usable = real(pointer, mask.data, ATOMIC)
         before = usual["create_atomic_rmw"](self, operation, there, value, usable, *rest)
+        if pointer.data.size == 1 and usable.data.all() and RELAXED not in str(rest[:1]).lower():
+            regions.meets(int(pointer.data.flat[0]))
         regions.initialised(pointer.data, usable.data, before.data)
         return before
 
     def atomic_load(self: Any, pointer: Any, mask: Any, *_: Any) -> Any:
         regions.uses_atomics = regions.synchronises = True
-        return load(self, pointer, mask, None, None, volatile=True, how=ATOMIC)
+        return read(self, ATOMIC, pointer, mask, None, None, True)  # noqa: FBT003  (the interpreter's own order)
 
     def atomic_store(self: Any, pointer: Any, value: Any, mask: Any, *_: Any) -> Any:
         regions.uses_atomics = regions.synchronises = True
-        return store(self, pointer, value, mask, None, how=ATOMIC)
+        return write(self, ATOMIC, pointer, value, mask, None)
 
-    methods: dict[str, Callable[..., Any]] = {"create_masked_load": load, "create_masked_store": store}
+    methods: dict[str, Callable[..., Any]] = {
+        "create_masked_load": _as(READ, read),
+        "create_masked_store": _as(WRITE, write),
+    }
     methods |= {"create_atomic_cas": compare_and_swap, "create_atomic_rmw": modify}
     later: dict[str, Callable[..., Any]] = {"create_atomic_load": atomic_load, "create_atomic_store": atomic_store}
     return methods | {name: method for name, method in later.items() if hasattr(builder, name)}
+
+
+def _as(how: str, method: Callable[..., Any]) -> Callable[..., Any]:
+    """A method of the interpreter that knows how memory is used; tensor descriptors name some of its arguments."""
+
+    def of_builder(self: Any, *args: Any, **named: Any) -> Any:
+        return method(self, how, *args, **named)
+
+    return of_builder
 
 
 def written_by(function: Any, args: Sequence[Any], options: dict[str, Any]) -> list[Any]:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 LAST = 2  # programs of each launch
 HIDDEN = 64  # units of a learned score
 ELEMENTS = 2**31  # more than a signed integer of 32 bits counts
+FAR = 2**20  # elements out of bounds that no mistake by one or by a tile is
 # Each of q, k, v and the output has more elements than that, or keys and values alone; no call has more than 65,535
 # heads in all, as many programs as CUDA takes along the second axis of a grid.
 SQUARE = {"B": 132, "Hq": 256, "Hkv": 256, "Tq": 1024, "S": 1024, "D": 64, "Dv": 64}
@@ -139,7 +140,8 @@ def _judged(regions: Regions, grids: Sequence[tuple[int, int, int]], raised: str
     status, why = "ok", "addresses of the last programs stay within their tensors"
     if fault is not None:
         status = "wrong"
-        why = f"{fault.kernel}: {fault.message}: an offset of 32 bits overflows, or is too large"
+        cause = "an offset of 32 bits overflows, or is too large" if regions.outside >= FAR else "out of bounds"
+        why = f"{fault.kernel}: {fault.message}: {cause}"
     elif over:
         status = "wrong"
         why = f"a grid of {over[0]} programs cannot be launched: CUDA takes {GRID}"

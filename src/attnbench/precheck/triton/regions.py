@@ -79,18 +79,28 @@ class Region:
     def index(self, offset: int) -> str:
         """The index of the element at this byte of the storage, where there is one; else where the byte is."""
         place, index = offset - self.start, [0] * len(self.shape)
-        extent = sum((n - 1) * s for n, s in zip(self.shape, self.strides, strict=True)) * self.width
-        if place < 0:
-            return f"{-place // self.width} elements before its first one"
-        if place > extent:
-            return f"{(place - extent) // self.width} elements behind its last one"
+        before, behind = self.beyond(offset)
+        if before:
+            return f"{_elements_of(before // self.width)} before its first one"
+        if behind:
+            return f"{_elements_of(behind // self.width)} behind its last one"
         rest = place // self.width
         for axis in sorted(range(len(self.shape)), key=lambda axis: -self.strides[axis]):
             if self.strides[axis]:
                 index[axis] = min(rest // self.strides[axis], self.shape[axis] - 1)
                 rest -= index[axis] * self.strides[axis]
-        inside = "" if rest == 0 else f", {rest} elements further, between its own"
+        inside = "" if rest == 0 else f", {_elements_of(rest)} further, between its own"
         return f"index ({', '.join(map(str, index))}){inside}"
+
+    def beyond(self, offset: int) -> tuple[int, int]:
+        """By how many bytes a byte of the storage lies before the first element, and behind the last one."""
+        place = offset - self.start
+        extent = sum((n - 1) * s for n, s in zip(self.shape, self.strides, strict=True)) * self.width
+        return max(-place, 0), max(place - extent, 0)
+
+
+def _elements_of(count: int) -> str:
+    return f"{count} element{'s' if count != 1 else ''}"
 
 
 class Regions:
@@ -99,6 +109,7 @@ class Regions:
     def __init__(self, instead: Callable[[Any], Any] = lambda storage: storage) -> None:
         self._instead = instead  # a storage with values, where PyTorch's has no memory
         self.farthest = 0  # the largest number of an element that was read or written
+        self.outside = 0  # how many elements out of bounds the farthest fault is
         self.faults: dict[tuple[str, str, str], MemoryFault] = {}
         self.counts: dict[tuple[str, str, str], int] = {}
         self.uses_atomics = self.synchronises = False
@@ -106,6 +117,8 @@ class Regions:
         self.kernel = ""
         self.program = 0
         self._launch = 0
+        self._known: set[int] = set()  # the running program, and those whose work it may rely on
+        self._met: dict[int, set[int]] = {}  # by the address of a counter: the programs that have been there
         self._grid_index: tuple[int, ...] = ()
         self._shadows: dict[int, Shadow] = {}
         self._regions: list[Region] = []
@@ -119,6 +132,15 @@ class Regions:
         """The next program begins."""
         self.program += 1
         self._grid_index = grid_index
+        self._known = {self.program}
+
+    def meets(self, address: int) -> None:
+        """An atomic operation that orders memory: whoever came here before is done with what it had to write.
+
+        So the last program of a row to arrive at a counter may combine what the others have left.
+        """
+        self._known |= self._met.get(address, set())
+        self._met[address] = set(self._known)
 
     def poisoned(self, tensor: Any) -> None:
         """Memory was asked for, and holds nothing: it is filled with what shows."""
@@ -201,6 +223,7 @@ class Regions:
             good[good] &= region.elements[offsets[good]] & region.elements[offsets[good] + width - 1]
         if not good.all():
             first = int(offsets[~good][0])
+            self.outside = max(self.outside, *(abs(int(edge)) // width for edge in region.beyond(first)))
             where = region.index(first)
             what = f"program {self._grid_index} {_verb(how)} {region.name} {_shape(region)} at {where}"
             self._add(OUT_OF_BOUNDS, region.name, what, int((~good).sum()), READ if how == READ else WRITE)
@@ -208,10 +231,11 @@ class Regions:
 
     def _mark(self, region: Region, offsets: Array, how: str) -> None:
         """Who reads and writes what, and whether another program of the same launch did."""
-        shadow, program = region.shadow, self.program
+        shadow, program, known = region.shadow, self.program, list(self._known)
 
         def others(by: Array) -> Array:
-            clashing: Array = (by[offsets] > self._launch) & (by[offsets] != program)
+            clashing: Array = by[offsets] > self._launch
+            clashing &= (by[offsets] != program) if len(known) <= 1 else ~np.isin(by[offsets], known)
             return clashing
 
         clash = others(shadow.writer)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
 from types import SimpleNamespace
@@ -15,6 +16,7 @@ MULTIPROCESSOR_COUNT = {"sm_80": 108, "sm_90": 132, "sm_100": 148}  # of A100, H
 # What PyTorch says where there is no GPU, or where it has something for GPUs alone: of a kernel that says nothing.
 NO_GPU = ("not compiled with CUDA", "NVIDIA driver", "No CUDA GPUs", "no NVIDIA GPU", "accelerator device")
 NOT_ON_CPU = ("'CPU'", "_cpu")
+INSISTING = ("cuda", "device")  # in the line of an ``assert``
 
 
 class StandInDriver:
@@ -75,15 +77,31 @@ class StandInDriver:
 
 
 def wants_a_gpu(error: BaseException) -> bool:
-    """Whether a call raised because it asked for a real GPU, as ``torch.empty(1, device="cuda")`` does."""
+    """Whether a call raised because it asked for a real GPU, as ``torch.empty(1, device="cuda")`` does.
+
+    Or because it insists on one: ``assert q.device.type == "cuda"``.
+    """
     raised: BaseException | None = error
     while raised is not None:
+        if isinstance(raised, AssertionError) and any(name in failed_line(raised) for name in INSISTING):
+            return True
         if isinstance(raised, (AssertionError, RuntimeError)) and any(
             words in str(raised) for words in (*NO_GPU, *NOT_ON_CPU)
         ):
             return True
         raised = raised.__cause__ or raised.__context__
     return False
+
+
+def failed_line(error: BaseException) -> str:
+    """The line of Python that raised, where its text is there."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return (frames[-1].line or "") if frames else ""
+
+
+def words_of(error: BaseException) -> str:
+    """What an error says; one without words is told by its line."""
+    return " ".join(str(error).split()) or failed_line(error)
 
 
 @contextmanager

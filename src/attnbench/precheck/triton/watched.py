@@ -20,7 +20,7 @@ from attnbench.precheck.triton.architectures import MULTIPROCESSORS
 from attnbench.precheck.triton.cases import GPU
 from attnbench.precheck.triton.interpreted import FORWARD, ORDERS, in_order, watch
 from attnbench.precheck.triton.regions import MemoryFault, Regions
-from attnbench.precheck.triton.standin import standing_in, wants_a_gpu
+from attnbench.precheck.triton.standin import standing_in, wants_a_gpu, words_of
 
 if TYPE_CHECKING:
     from attnbench.attention.arrays import Array
@@ -97,13 +97,14 @@ def _once(binding: Binding, regions: Regions, order: str) -> Any:
 def _raised(error: Exception) -> dict[str, Any]:
     """A refusal, a wish for a real GPU and what the interpreter cannot run say nothing of a kernel; all else does."""
     if is_refusal(error):
-        return {"status": "unknown", "reason": refusal_of(error), "error_ratio": None}
+        return {"status": "unknown", "reason": refusal_of(error), "error_ratio": None, "refused": True}
     if wants_a_gpu(error):
-        return {"status": "unknown", "reason": f"it asks for a real GPU: {error}"[:REASON], "error_ratio": None}
+        reason = f"it asks for a real GPU: {words_of(error)}"
+        return {"status": "unknown", "reason": reason[:REASON], "error_ratio": None}
     inner: BaseException | None = error
     while inner is not None and not isinstance(inner, NotImplementedError):
         inner = inner.__cause__ or inner.__context__
-    words = " ".join(str(inner or error).split())
+    words = words_of(inner or error)
     if inner is not None:
         return {"status": "unknown", "reason": f"the interpreter cannot run it: {words}"[:REASON], "error_ratio": None}
     return {"status": "wrong", "reason": f"raised {type(error).__name__}: {words}"[:REASON], "error_ratio": None}
@@ -124,7 +125,8 @@ def _of_memory(regions: dict[str, Regions], unlike: str | None = None) -> dict[s
             notes.append(f"{unlike}: it uses atomics")
         else:
             faults[ORDER, "", ""] = MemoryFault("race", "a kernel", "its results", unlike)
-    return {"faults": [asdict(fault) for fault in faults.values()], "notes": notes}
+    launched = any(seen.program for seen in regions.values())
+    return {"faults": [asdict(fault) for fault in faults.values()], "notes": notes, "launched": launched}
 
 
 def _unlike(answers: dict[str, dict[str, Array]]) -> str | None:
