@@ -8,7 +8,7 @@ Nothing is added by two programs, so that the same call has the same bits. Legen
 
 from __future__ import annotations
 
-from attnbench.impls.triton_backend.elementary import LOG2E, MINUS_INF
+from attnbench.impls.triton_backend.elementary import LOG2E, MINUS_INF, power
 from attnbench.impls.triton_backend.importing import tl, triton
 from attnbench.impls.triton_backend.logits import edge_of, length_of, logits_of, scale_of, span_of
 
@@ -29,16 +29,26 @@ def sum_rows(output, d_output, d_lse, delta, ROWS, DV: tl.constexpr, BLOCK_M: tl
 
 
 @triton.jit
-def rows_of(lse, delta, head, i, TQ, queries):
-    """lse in units of log 2 and Δ of these queries; +inf, by which P is 0, where there is no key or no query."""
+def rows_of(lse, delta, head, i, TQ, queries, bias):
+    """What P of these queries is computed from, and Δ: lse over ln 2 and 1, or with a bias the largest logit and 1/sum.
+
+    With a bias ``lse`` is ``sums_of_rows`` of the forward kernel: added to the lowest number, the logarithm of a sum
+    would be lost. It is +inf, by which P is 0, where there is no key or no query.
+    """
     at = head.to(tl.int64) * TQ + i
-    of_row = tl.load(lse + at, mask=i < queries, other=MINUS_INF)
-    return tl.where(of_row == MINUS_INF, PLUS_INF, of_row * LOG2E), tl.load(delta + at, mask=i < queries, other=0.0)
+    if bias is not None:
+        total = tl.load(lse + at * 2 + 1, mask=i < queries, other=0.0)
+        base = tl.load(lse + at * 2, mask=i < queries, other=0.0)
+        of_row, share = tl.where(total == 0, PLUS_INF, base), 1 / tl.where(total == 0, 1.0, total)
+    else:
+        of_row = tl.load(lse + at, mask=i < queries, other=MINUS_INF)
+        of_row, share = tl.where(of_row == MINUS_INF, PLUS_INF, of_row * LOG2E), tl.full(i.shape, 1.0, tl.float32)
+    return of_row, share, tl.load(delta + at, mask=i < queries, other=0.0)
 
 
 @triton.jit
 def gradients_of(
-    products, d_weights, of_lse, of_delta, i, j, b, h, scale, scales, softcap, bias, slopes, mask,
+    products, d_weights, of_lse, share, of_delta, i, j, b, h, scale, scales, softcap, bias, slopes, mask,
     q_segments, kv_segments, offset, first, last, keys,
     bias_b, bias_h, bias_t, bias_s, mask_b, mask_h, mask_t, mask_s, TQ, S, EDGE: tl.constexpr,
 ):  # fmt: skip
@@ -47,7 +57,9 @@ def gradients_of(
         products, i, j, b, h, scale, softcap, bias, slopes, mask, q_segments, kv_segments, offset, first, last, keys,
         bias_b, bias_h, bias_t, bias_s, mask_b, mask_h, mask_t, mask_s, TQ, S, EDGE,
     )  # fmt: skip
-    p = tl.exp2(t - of_lse)
+    p = power(t - of_lse, bias)
+    if bias is not None:
+        p *= share
     d_logits = p * (d_weights - of_delta)
     d_scores = d_logits
     if softcap is not None:
@@ -72,12 +84,12 @@ def over_queries(
         d_output_at = d_output + (head.to(tl.int64) * TQ + row) * DV + m[:, None] * DV + e[None, :]
         query = tl.load(query_at, mask=(i[:, None] < TQ) & (d[None, :] < D), other=0.0)
         d_o = tl.load(d_output_at, mask=(i[:, None] < TQ) & (e[None, :] < DV), other=0.0)
-        of_lse, of_delta = rows_of(lse, delta, head, i, TQ, queries)
+        of_lse, share, of_delta = rows_of(lse, delta, head, i, TQ, queries, bias)
         products = tl.dot(key, tl.trans(query), input_precision="ieee")
         d_weights = tl.dot(value, tl.trans(d_o), input_precision="ieee")
         p, _, d_scores = gradients_of(
-            products, d_weights, of_lse[None, :], of_delta[None, :], i[None, :], j[:, None], b, h, scale, scales,
-            softcap, bias, slopes, mask, q_segments, kv_segments, offset, first, last, keys,
+            products, d_weights, of_lse[None, :], share[None, :], of_delta[None, :], i[None, :], j[:, None], b, h,
+            scale, scales, softcap, bias, slopes, mask, q_segments, kv_segments, offset, first, last, keys,
             bias_b, bias_h, bias_t, bias_s, mask_b, mask_h, mask_t, mask_s, TQ, S, EDGE=True,
         )  # fmt: skip
         d_v = tl.dot(p.to(d_o.dtype), d_o, d_v, input_precision="ieee")
@@ -136,8 +148,8 @@ def gradients_of_keys(
 
 @triton.jit
 def over_keys(
-    d_q, tile, d_o, of_lse, of_delta, keys_at, values_at, start, stop, skip_from, skip, i, b, h, scale, scales, softcap,
-    bias, slopes, mask, q_segments, kv_segments, offset, first, last, keys, k_t, k_d, v_t, v_d,
+    d_q, tile, d_o, of_lse, share, of_delta, keys_at, values_at, start, stop, skip_from, skip, i, b, h, scale, scales,
+    softcap, bias, slopes, mask, q_segments, kv_segments, offset, first, last, keys, k_t, k_d, v_t, v_d,
     bias_b, bias_h, bias_t, bias_s, mask_b, mask_h, mask_t, mask_s, TQ, S, D: tl.constexpr, DV: tl.constexpr,
     BLOCK_N: tl.constexpr, BLOCK_D: tl.constexpr, BLOCK_DV: tl.constexpr, EDGE: tl.constexpr,
 ):  # fmt: skip
@@ -159,8 +171,8 @@ def over_keys(
         products = tl.dot(tile, tl.trans(key), input_precision="ieee")
         d_weights = tl.dot(d_o, tl.trans(value), input_precision="ieee")
         _, _, d_scores = gradients_of(
-            products, d_weights, of_lse[:, None], of_delta[:, None], i[:, None], j[None, :], b, h, scale, scales,
-            softcap, bias, slopes, mask, q_segments, kv_segments, offset, first, last, keys,
+            products, d_weights, of_lse[:, None], share[:, None], of_delta[:, None], i[:, None], j[None, :], b, h,
+            scale, scales, softcap, bias, slopes, mask, q_segments, kv_segments, offset, first, last, keys,
             bias_b, bias_h, bias_t, bias_s, mask_b, mask_h, mask_t, mask_s, TQ, S, EDGE,
         )  # fmt: skip
         d_q = tl.dot(d_scores.to(key.dtype), key, d_q, input_precision="ieee")
@@ -192,7 +204,7 @@ def gradients_of_queries(
     rows = q + b.to(tl.int64) * q_b + h.to(tl.int64) * q_h + i[:, None].to(tl.int64) * q_t
     tile = tl.load(rows + d[None, :] * q_d, mask=of_d, other=0.0)
     d_o = tl.load(d_output + of_row * DV + e[None, :], mask=(i[:, None] < TQ) & (e[None, :] < DV), other=0.0)
-    of_lse, of_delta = rows_of(lse, delta, head, i, TQ, queries)
+    of_lse, share, of_delta = rows_of(lse, delta, head, i, TQ, queries, bias)
     keys_at = k + b.to(tl.int64) * k_b + (h // GROUP).to(tl.int64) * k_h
     values_at = v + b.to(tl.int64) * v_b + (h // GROUP).to(tl.int64) * v_h
     start, middle, after, stop = span_of(begin, queries, keys, first, last, BLOCK_M, BLOCK_N)
@@ -203,7 +215,7 @@ def gradients_of_queries(
     for edges in tl.static_range(2):
         if edges or (bias is None and mask is None and q_segments is None):
             d_q = over_keys(
-                d_q, tile, d_o, of_lse, of_delta, keys_at, values_at, start if edges else middle,
+                d_q, tile, d_o, of_lse, share, of_delta, keys_at, values_at, start if edges else middle,
                 stop - skip if edges else after, middle, skip if edges else 0, i, b, h, scale, scales,
                 softcap, bias, slopes, mask, q_segments, kv_segments, offset, first, last, keys, k_t, k_d, v_t, v_d,
                 bias_b, bias_h, bias_t, bias_s, mask_b, mask_h, mask_t, mask_s, TQ, S, D, DV,

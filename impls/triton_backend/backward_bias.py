@@ -32,11 +32,11 @@ def gradient_of_pairs(
     key = tl.load(at + d[None, :] * k_d, mask=of_j & of_d, other=0.0)
     at = v + b.to(tl.int64) * v_b + (h // GROUP).to(tl.int64) * v_h + column * v_t
     value = tl.load(at + e[None, :] * v_d, mask=of_j & of_e, other=0.0)
-    of_lse, of_delta = rows_of(lse, delta, head, i, TQ, queries)
+    of_lse, share, of_delta = rows_of(lse, delta, head, i, TQ, queries, bias)
     products = tl.dot(query, tl.trans(key), input_precision="ieee")
     d_weights = tl.dot(d_o, tl.trans(value), input_precision="ieee")
     _, d_logits, _ = gradients_of(
-        products, d_weights, of_lse[:, None], of_delta[:, None], i[:, None], j[None, :], b, h,
+        products, d_weights, of_lse[:, None], share[:, None], of_delta[:, None], i[:, None], j[None, :], b, h,
         scale_of(h, scale, scales), scales, softcap, bias, slopes, mask, q_segments, kv_segments, offset, first, last,
         keys, bias_b, bias_h, bias_t, bias_s, mask_b, mask_h, mask_t, mask_s, TQ, S, EDGE=True,
     )  # fmt: skip

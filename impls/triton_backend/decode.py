@@ -34,16 +34,17 @@ def attend(
     part, count = tiles.parts_of(k.shape[2], tile.keys, programs, q)
     rows = q.shape[0] * q.shape[1] * q.shape[2]
     of_parts = torch.empty(count, rows, value_width, dtype=torch.float32, device=q.device)
-    lses = torch.empty(count, rows, dtype=torch.float32, device=q.device)
+    largest, sums = (torch.empty(count, rows, dtype=torch.float32, device=q.device) for _ in range(2))
     output = torch.empty(*q.shape[:3], value_width, dtype=q.dtype, device=q.device)
     lse = torch.empty(q.shape[:3], dtype=torch.float32, device=q.device)
     with launching():
         attend_part[(programs, count)](
-            q, k, v, of_parts, lses, **rules, **strides_of(q=q, k=k, v=v), PART=part, ROWS=rows, **tile.shape(),
-            **tile.options(),
+            q, k, v, of_parts, largest, sums, **rules, **strides_of(q=q, k=k, v=v), PART=part, ROWS=rows,
+            **tile.shape(), **tile.options(),
         )  # fmt: skip
         merge_parts[(rows,)](
-            of_parts, lses, output, lse, call.sinks, call.sizes.Hq, call.sizes.Tq, rows, count, value_width,
-            BLOCK_PARTS=tiles.power_of_two(count), BLOCK_DV=tile.value_width, num_warps=4, enable_fp_fusion=True,
+            of_parts, largest, sums, output, lse, call.sinks, call.bias, call.sizes.Hq, call.sizes.Tq, rows, count,
+            value_width, BLOCK_PARTS=tiles.power_of_two(count), BLOCK_DV=tile.value_width, num_warps=4,
+            enable_fp_fusion=True,
         )  # fmt: skip
     return AttentionOutput(output, lse=lse if call.wants("lse") else None)

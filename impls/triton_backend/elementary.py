@@ -9,8 +9,40 @@ from attnbench.impls.triton_backend.importing import tl, triton
 LOG2E: Any = tl.constexpr(1.4426950408889634)
 LN2: Any = tl.constexpr(0.6931471805599453)
 MINUS_INF: Any = tl.constexpr(float("-inf"))
+LOWEST: Any = tl.constexpr(-3.4028234663852886e38)  # of float32
 # Below it tanh is the polynomial.
 NEAR: Any = tl.constexpr(0.625)
+
+
+@triton.jit
+def in_units(x, bias):
+    """A logit in the units of a kernel: over ln 2, and half of that with a bias.
+
+    A bias may be the lowest finite number, as libraries write what is masked. Over ln 2 it would be −inf.
+    """
+    if bias is not None:
+        x *= 0.5 * LOG2E
+    else:
+        x *= LOG2E
+    return x
+
+
+@triton.jit
+def power(x, bias):
+    """The exponential of a difference in these units."""
+    if bias is not None:
+        x += x
+    return tl.exp2(x)
+
+
+@triton.jit
+def lse_of(base, total, bias):
+    """The lse of a row whose largest logit is ``base`` in these units, and its sum ``total`` by that."""
+    if bias is not None:
+        lse = tl.maximum((base + 0.5 * tl.log2(total)) * (2 * LN2), LOWEST)
+    else:
+        lse = (base + tl.log2(total)) * LN2
+    return lse
 
 
 @triton.jit

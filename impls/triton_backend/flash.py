@@ -53,8 +53,8 @@ class Flash(torch.autograd.Function):
         rules: dict[str, Any],
     ) -> tuple[Float[Tensor, "B Hq Tq Dv"], Float[Tensor, "B Hq Tq"]]:
         """One launch."""
-        output, lse = attended(q, k, v, sinks, rules)
-        ctx.save_for_backward(q, k, v, bias, sinks, output, lse)
+        output, lse, sums = attended(q, k, v, sinks, rules)
+        ctx.save_for_backward(q, k, v, bias, sinks, output, lse, sums)
         ctx.rules = rules
         ctx.set_materialize_grads(False)
         return output, lse
@@ -63,11 +63,11 @@ class Flash(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *cotangents: Float[Tensor, " ..."] | None) -> tuple[Float[Tensor, " ..."] | None, ...]:
         """Δ of each row, and then a launch for each operand whose gradient is wanted."""
-        q, k, v, bias, sinks, output, lse = ctx.saved_tensors
+        q, k, v, bias, sinks, output, lse, sums = ctx.saved_tensors
         d_output, d_lse = cotangents
         d_output = torch.zeros_like(output) if d_output is None else d_output.contiguous()
         delta = row_sums(output, d_output, None if d_lse is None else d_lse.contiguous())
-        given = q, k, v, d_output, lse, delta
+        given = q, k, v, d_output, lse if sums is None else sums, delta
         of_q, of_k, of_v, of_bias, of_sinks, _ = ctx.needs_input_grad
         d_q = d_queries(*given, ctx.rules) if of_q else None
         d_k, d_v = d_keys(*given, ctx.rules) if of_k or of_v else (None, None)
@@ -82,17 +82,19 @@ def attended(
     v: Float[Tensor, "B Hkv S Dv"],
     sinks: Float[Tensor, " Hq"] | None,
     rules: dict[str, Any],
-) -> tuple[Float[Tensor, "B Hq Tq Dv"], Float[Tensor, "B Hq Tq"]]:
-    """Output and lse."""
+) -> tuple[Float[Tensor, "B Hq Tq Dv"], Float[Tensor, "B Hq Tq"], Float[Tensor, "B Hq Tq 2"] | None]:
+    """Output and lse; with a bias the largest logit and the sum of each row as well."""
     tile = tiles.of("forward", q, v, rules)
     output = torch.empty(*q.shape[:3], v.shape[3], dtype=q.dtype, device=q.device)
     lse = torch.empty(q.shape[:3], dtype=torch.float32, device=q.device)
+    sums = None if rules["bias"] is None else torch.empty(*lse.shape, 2, dtype=torch.float32, device=q.device)
     grid = (q.shape[0] * q.shape[1] * tiles.count(q.shape[2], tile.queries),)
     with launching():
         attend_tile[grid](
-            q, k, v, output, lse, sinks=sinks, **rules, **strides_of(q=q, k=k, v=v), **tile.shape(), **tile.options()
+            q, k, v, output, lse, sums, sinks=sinks, **rules, **strides_of(q=q, k=k, v=v), **tile.shape(),
+            **tile.options(),
         )  # fmt: skip
-    return output, lse
+    return output, lse, sums
 
 
 def row_sums(
@@ -116,7 +118,7 @@ def d_queries(
     k: Float[Tensor, "B Hkv S D"],
     v: Float[Tensor, "B Hkv S Dv"],
     d_output: Float[Tensor, "B Hq Tq Dv"],
-    lse: Float[Tensor, "B Hq Tq"],
+    lse: Float[Tensor, "B Hq Tq"] | Float[Tensor, "B Hq Tq 2"],
     delta: Float[Tensor, "B Hq Tq"],
     rules: dict[str, Any],
 ) -> Float[Tensor, "B Hq Tq D"]:
@@ -136,7 +138,7 @@ def d_keys(
     k: Float[Tensor, "B Hkv S D"],
     v: Float[Tensor, "B Hkv S Dv"],
     d_output: Float[Tensor, "B Hq Tq Dv"],
-    lse: Float[Tensor, "B Hq Tq"],
+    lse: Float[Tensor, "B Hq Tq"] | Float[Tensor, "B Hq Tq 2"],
     delta: Float[Tensor, "B Hq Tq"],
     rules: dict[str, Any],
 ) -> tuple[Float[Tensor, "B Hkv S D"], Float[Tensor, "B Hkv S Dv"]]:
@@ -157,7 +159,7 @@ def d_bias_of(
     k: Float[Tensor, "B Hkv S D"],
     v: Float[Tensor, "B Hkv S Dv"],
     d_output: Float[Tensor, "B Hq Tq Dv"],
-    lse: Float[Tensor, "B Hq Tq"],
+    lse: Float[Tensor, "B Hq Tq"] | Float[Tensor, "B Hq Tq 2"],
     delta: Float[Tensor, "B Hq Tq"],
     bias: Float[Tensor, "#B #Hq #Tq #S"],
     rules: dict[str, Any],

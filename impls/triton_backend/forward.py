@@ -7,7 +7,7 @@ them before it meets V. Legend of the shapes in ``attnbench.attention.spec``.
 
 from __future__ import annotations
 
-from attnbench.impls.triton_backend.elementary import LN2, LOG2E, MINUS_INF
+from attnbench.impls.triton_backend.elementary import MINUS_INF, in_units, lse_of, power
 from attnbench.impls.triton_backend.importing import tl, triton
 from attnbench.impls.triton_backend.logits import edge_of, length_of, logits_of, scale_of, span_of
 
@@ -38,8 +38,8 @@ def absorb(
         )  # fmt: skip
         now = tl.maximum(largest, tl.max(t, 1))
         base = tl.where(now == MINUS_INF, 0.0, now)  # −inf − (−inf) is NaN
-        before = tl.exp2(largest - base)
-        p = tl.exp2(t - base[:, None])
+        before = power(largest - base, bias)
+        p = power(t - base[:, None], bias)
         if EDGE or DV != BLOCK_DV:
             value = tl.load(value_at, mask=(j[:, None] < S) & (e[None, :] < DV), other=0.0)
         else:
@@ -52,13 +52,16 @@ def absorb(
 
 @triton.jit
 def attend_tile(
-    q, k, v, output, lse, bias, mask, q_segments, kv_segments, q_lengths, kv_lengths, offsets, sinks, slopes, scales,
-    scale, softcap, offset, first, last, q_b, q_h, q_t, q_d, k_b, k_h, k_t, k_d, v_b, v_h, v_t, v_d,
+    q, k, v, output, lse, sums_of_rows, bias, mask, q_segments, kv_segments, q_lengths, kv_lengths, offsets, sinks,
+    slopes, scales, scale, softcap, offset, first, last, q_b, q_h, q_t, q_d, k_b, k_h, k_t, k_d, v_b, v_h, v_t, v_d,
     bias_b, bias_h, bias_t, bias_s, mask_b, mask_h, mask_t, mask_s, HQ, GROUP, TQ, S,
     D: tl.constexpr, DV: tl.constexpr,
     BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_D: tl.constexpr, BLOCK_DV: tl.constexpr,
 ):  # fmt: skip
-    """Output and lse of ``BLOCK_M`` queries of one head. Later tiles, which see more keys if causal, come first."""
+    """Output and lse of ``BLOCK_M`` queries of one head. Later tiles, which see more keys if causal, come first.
+
+    ``sums_of_rows`` is for the largest logit of each row, and the sum by it, where there is a bias.
+    """
     tiles = tl.cdiv(TQ, BLOCK_M)
     begin = (tiles - 1 - tl.program_id(0) % tiles) * BLOCK_M
     head = tl.program_id(0) // tiles
@@ -79,7 +82,7 @@ def attend_tile(
 
     total, largest = tl.zeros([BLOCK_M], tl.float32), tl.full([BLOCK_M], MINUS_INF, tl.float32)
     if sinks is not None:
-        largest = tl.zeros([BLOCK_M], tl.float32) + tl.load(sinks + h).to(tl.float32) * LOG2E
+        largest = tl.zeros([BLOCK_M], tl.float32) + in_units(tl.load(sinks + h).to(tl.float32), bias)
         total = tl.where(largest == MINUS_INF, 0.0, 1.0)
     sums = tl.zeros([BLOCK_M, BLOCK_DV], tl.float32)
     total_before, largest_before = total, largest
@@ -106,4 +109,7 @@ def attend_tile(
         mask=(i[:, None] < TQ) & (e[None, :] < DV),
     )  # fmt: skip
     base = tl.where(largest == MINUS_INF, 0.0, largest)
-    tl.store(lse + of_head, tl.where(total == 0, MINUS_INF, (base + tl.log2(divisor)) * LN2), mask=i < TQ)
+    tl.store(lse + of_head, tl.where(total == 0, MINUS_INF, lse_of(base, divisor, bias)), mask=i < TQ)
+    if sums_of_rows is not None:
+        tl.store(sums_of_rows + of_head * 2, base, mask=i < TQ)
+        tl.store(sums_of_rows + of_head * 2 + 1, total, mask=i < TQ)

@@ -1,6 +1,7 @@
 """What every kernel does to a tile of products q·k: scale, cap, bias and the allowed set of the spec.
 
-Logits are in units of log 2 here, since a GPU's own exponential has base 2. Tiles may lie either way: ``i`` numbers
+Logits are over ln 2 here, since a GPU's own exponential has base 2, and half of that where a bias is added, so that
+its lowest number is finite (``elementary.in_units``). Tiles may lie either way: ``i`` numbers
 the queries along one axis of a tile, ``j`` the keys along the other. An operand that is not there is ``None``, and its
 lines are not compiled.
 """
@@ -9,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from attnbench.impls.triton_backend.elementary import LOG2E, MINUS_INF, tanh
+from attnbench.impls.triton_backend.elementary import LOG2E, MINUS_INF, in_units, tanh
 from attnbench.impls.triton_backend.importing import tl, triton
 
 # No query and no key stands farther from its tile's first: sums of positions fit 32 bits.
@@ -68,7 +69,7 @@ def logits_of(
     products, i, j, b, h, scale, softcap, bias, slopes, mask, q_segments, kv_segments, offset, first, last, keys,
     bias_b, bias_h, bias_t, bias_s, mask_b, mask_h, mask_t, mask_s, TQ, S, EDGE: tl.constexpr,
 ):  # fmt: skip
-    """Logits over ln 2, −inf where a pair is not allowed; and the capped score over the cap.
+    """Logits in the units of ``in_units``, −inf where a pair is not allowed; and the capped score over the cap.
 
     Without ``EDGE`` the caller knows that positions and lengths exclude no pair of the tile.
     """
@@ -84,7 +85,7 @@ def logits_of(
     if bias is not None:
         at = bias + b.to(tl.int64) * bias_b + h.to(tl.int64) * bias_h + i.to(tl.int64) * bias_t
         added = tl.load(at + j * bias_s, mask=inside, other=0.0).to(tl.float32)
-        t += added * LOG2E
+        t = 0.5 * t + in_units(added, bias)
         allowed &= added != MINUS_INF
     if mask is not None:
         at = mask + b.to(tl.int64) * mask_b + h.to(tl.int64) * mask_h + i.to(tl.int64) * mask_t

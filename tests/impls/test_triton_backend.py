@@ -65,6 +65,32 @@ def test_decode_merges_parts_as_if_they_were_one() -> None:
     check_forward("triton/decode", spec, replace(problem, B=2), ("lse",))
 
 
+def low_bias(tq: int, keys: int) -> np.ndarray:
+    """A row of the lowest number, one of a low number that has a few larger ones, and one with an ordinary key."""
+    lowest = np.finfo(np.float32).min
+    bias = np.full((1, 1, tq, keys), lowest, np.float32)
+    bias[..., 1, :5] = -3e38
+    bias[..., 2, 3] = 0.5
+    return bias
+
+
+def test_a_row_whose_bias_is_the_lowest_number_attends_to_all_its_keys() -> None:
+    # As libraries write the mask of padding. Over ln 2, the units of kernels, that number would be -inf.
+    rng = np.random.default_rng(2)
+    q, k, v = (rng.normal(size=(1, h, t, 8)).astype(np.float32) for h, t in ((2, 3), (1, 40), (1, 40)))
+    for impl in ("triton/flash", "triton/decode"):
+        out = ab.attend(q, k, v, impl=impl, bias=low_bias(3, 40), outputs=("lse",))
+        rows = v[:, :, :].mean(2), v[:, :, :5].mean(2), v[:, :, 3]
+        for row, expected in enumerate(rows):
+            np.testing.assert_allclose(out.output[:, :, row], np.repeat(expected, 2, 1), rtol=1e-5, atol=1e-7)
+        assert np.isfinite(out.lse).all()
+    d_output = rng.normal(size=q.shape).astype(np.float32)
+    each = (ab.vjp(q, k, v, d_output, impl=impl, bias=low_bias(3, 40)) for impl in ("triton/flash", "numpy/naive"))
+    seen, expected_gradients = each
+    for name, gradient in expected_gradients.items():
+        np.testing.assert_allclose(seen[name], gradient, rtol=1e-4, atol=1e-5 * np.abs(gradient).max(), err_msg=name)
+
+
 def test_a_row_that_does_not_exist_has_the_sink_for_its_lse() -> None:
     x = np.ones((1, 1, 5, 4), np.float32)
     given = {"q_lengths": np.array([2], np.int32), "sinks": np.array([0.5], np.float32)}
