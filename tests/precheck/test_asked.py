@@ -12,9 +12,9 @@ from attnbench.precheck import kernels
 from attnbench.precheck.interpreter_rows import interpreter_rows, offset_rows, unasked_rows
 from attnbench.precheck.question import PrecheckQuestion
 from attnbench.precheck.rows import PartRow, Prechecked
-from attnbench.precheck.triton.cases import FeatureCase, interpreted, launched, unasked
+from attnbench.precheck.triton.cases import EDGES, FeatureCase, interpreted, launched, unasked
 from attnbench.precheck.triton.standin import wants_a_gpu
-from attnbench.workers.protocol import OK, TIMEOUT, Reply
+from attnbench.workers.protocol import OK, TIMEOUT, UNSUPPORTED, Reply
 from attnbench.workers.session import Session
 from tests.precheck.planted import GOOD, NAME, SQUARE, write
 from tests.precheck.test_interpreted import INTERPRETER, asked
@@ -116,9 +116,24 @@ def test_a_restriction_takes_no_feature_from_what_is_asked() -> None:
 @pytest.mark.parametrize("only", [(), ("key_lengths",)])
 def test_lengths_of_zero_are_asked(only: tuple[str, ...]) -> None:
     _, small, _ = taken(lengths=True, lse=True, only=only)
-    edges = [each.case for each in small if "kv_lengths_edges" in each.case.problem.operands]
+    edges = [each.case for each in small if EDGES["B"] == each.case.problem.B]
     assert edges
     assert all(case.outputs == ("lse",) for case in edges)
+
+
+def test_every_feature_is_asked_over_several_tiles_and_batch_entries() -> None:
+    claimed = ("causal", "window", "gqa", "mask", "bias", "lengths", "segments", "softcap", "sinks", "slopes", "lse")
+    _, small, _ = taken(**dict.fromkeys(claimed, True))
+    large = {each.feature for each in small if (p := each.case.problem).B > 2 and min(p.Tq, p.S) > 128}
+    assert large >= set(claimed)
+
+
+def test_features_that_are_claimed_are_asked_together() -> None:
+    _, small, _ = taken(causal=True, window=True, softcap=True)
+    specs = [each.case.spec for each in small]
+    assert any(spec.causal and spec.window is not None for spec in specs)
+    assert any(spec.causal and spec.softcap is not None for spec in specs)
+    assert any(spec.window is not None and spec.softcap is not None for spec in specs)
 
 
 def test_what_no_case_fits_is_said() -> None:
@@ -136,7 +151,9 @@ def test_a_row_without_a_key_that_is_not_written_is_named(interpreter: Session, 
     )
     text = text.replace("keep = cols[None, :] < S", "keep = cols[None, :] < tl.load(Many + bh // Hq)")
     plan = interpreter.ask("precheck_cases", impl=NAME, files=[write(tmp_path, text)], archs=["sm_90"]).value
-    edges = next(each["case"] for each in plan["cases"] if "kv_lengths_edges" in each["case"])
+    edges = next(
+        each["case"] for each in plan["cases"] if all(of in each["case"] for of in ("B=6", "Tq=3", "lengths_edges"))
+    )
     value = asked(interpreter, write(tmp_path, text), edges)
     assert (value["status"], "lse" in str(value["reason"])) == ("wrong", True), value["reason"]
 
@@ -239,3 +256,14 @@ def test_a_large_call_that_takes_too_long_is_not_known() -> None:
     (row,) = offset_rows(NAME, [{"says": "B128"}], [Reply(1, TIMEOUT, "took more than 300 s", {})])
     assert row.status == "unknown"
     assert "too slow" in str(row.reason)
+
+
+def test_what_hangs_twice_is_asked_no_more() -> None:
+    answers = [OK, TIMEOUT, OK, TIMEOUT]
+
+    def ask(number: int) -> Reply:
+        return Reply(number, answers[number])
+
+    replies = kernels._until_it_hangs(ask, range(6), 300.0)
+    assert [reply.status for reply in replies] == [*answers, UNSUPPORTED, UNSUPPORTED]
+    assert "not tried" in str(replies[-1].reason)

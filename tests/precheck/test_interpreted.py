@@ -113,6 +113,9 @@ def test_a_kernel_that_refuses_or_raises_is_no_crash(interpreter: Session, tmp_p
     raising = GOOD.replace("    M, N, num_stages", "    raise ValueError('no such tile')\n    M, N, num_stages")
     value = asked(interpreter, write(tmp_path, raising), SQUARE)
     assert (value["status"], "no such tile" in value["reason"]) == ("wrong", True)
+    missing = raising.replace("ValueError", "NotImplementedError")
+    value = asked(interpreter, write(tmp_path, missing), SQUARE)
+    assert (value["status"], "no such tile" in value["reason"]) == ("wrong", True), "a GPU would raise it too"
     there_is_none = GOOD.replace("device=q.device)\n    lse", 'device="cuda")\n    lse')
     value = asked(interpreter, write(tmp_path, there_is_none), SQUARE)
     assert (value["status"], "asks for a real GPU" in value["reason"]) == ("unknown", True)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from attnbench.precheck.triton.products import WIDENS, products, without_tensor_cores
+from attnbench.precheck.triton.products import WIDENS, WIDENS_TO_TF32, products, without_tensor_cores
 
 # What Triton 3.9 prints of two products, cut down to what counts: they stand in a function, which a kernel calls.
 WRITTEN = """
@@ -77,3 +77,5 @@ def test_both_factors_widened_by_the_kernel_itself() -> None:
     widened = "\n".join(f"%{to} = arith.extf %{of} : tensor<64x64xf16> to tensor<64x64xf32>" for of, to in ("ab", "cd"))
     product = "%s = tt.dot %b, %d, %zero : tensor<64x64xf32> * tensor<64x64xf32> -> tensor<64x64xf32>"
     assert without_tensor_cores(f"{widened}\n{product}", "", ["mma.sync"]) == [WIDENS]
+    in_tf32 = product.replace("%zero :", "%zero, inputPrecision = tf32x3 :")
+    assert without_tensor_cores(f"{widened}\n{in_tf32}", "", ["mma.sync"]) == [WIDENS_TO_TF32]

@@ -6,6 +6,7 @@ import importlib.util
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,7 +18,7 @@ from attnbench.precheck.question import PrecheckQuestion
 from attnbench.precheck.rows import KernelRow, PartRow, PrecheckRow
 from attnbench.workers.process import Setting
 from attnbench.workers.processors import at_once
-from attnbench.workers.protocol import Reply
+from attnbench.workers.protocol import TIMEOUT, UNSUPPORTED, Reply
 from attnbench.workers.session import Session
 
 TRITON = "triton"
@@ -29,6 +30,8 @@ DTYPES = ("float16", "bfloat16", "float32")
 
 NO_CASE = "it claims none of the sizes and dtypes that a precheck compiles"
 NOT_LAUNCHED = "no call launched it: something else gave the answers, or nothing did"
+
+MOST_HANGING = 2  # of each process
 
 Part = TypeVar("Part")
 
@@ -116,6 +119,18 @@ def _session(impl: str, question: PrecheckQuestion, mode: dict[str, str]) -> Ses
     return Session(impl.partition("/")[0], question.timeout_s, Setting(environment=environment))
 
 
+def _until_it_hangs(ask: Callable[[Part], Reply], parts: Sequence[Part], timeout_s: float) -> list[Reply]:
+    """The answers; none to what comes after so many questions that took too long that the others would as well."""
+    replies: list[Reply] = []
+    for part in parts:
+        if sum(reply.status == TIMEOUT for reply in replies) < MOST_HANGING:
+            replies.append(ask(part))
+        else:
+            reason = f"not tried: {MOST_HANGING} calls before it took more than {timeout_s:g} s each (--timeout)"
+            replies.append(Reply(0, UNSUPPORTED, reason))
+    return replies
+
+
 def _asked(
     impl: str,
     question: PrecheckQuestion,
@@ -128,7 +143,7 @@ def _asked(
 
     def share(first: int) -> list[Reply]:
         with _session(impl, question, mode) as session:
-            return [ask(session, part) for part in parts[first::count]]
+            return _until_it_hangs(partial(ask, session), parts[first::count], question.timeout_s)
 
     with ThreadPoolExecutor(max(count, 1)) as pool:
         shares = list(pool.map(share, range(count)))

@@ -8,6 +8,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from attnbench.agree.cases.by_feature import FULL_DTYPE, CheckCase, check_cases
+from attnbench.agree.cases.dimensions import SMALL
+from attnbench.agree.cases.features import features_of
+from attnbench.agree.cases.plan import planned_cases
 from attnbench.attention.needs import with_operands
 from attnbench.attention.problem import Case, Problem
 from attnbench.attention.spec import AttentionSpec
@@ -23,8 +26,10 @@ GPU = "cuda"
 TOKENS, ODD_TOKENS, CACHED = 1024, 1021, 4096
 HEADS = {"B": 2, "Hq": 4, "Hkv": 4}
 # Half a tile, several tiles and one key more: tails of every tile that is in use.
-TAILS = ({"Tq": 259, "S": 259}, {"Tq": 70, "S": 387}, {"Tq": 129, "S": 40})
-TAIL_HEADS = {"B": 1, "Hq": 2, "Hkv": 2, "D": 32}
+TAILS = ({"B": 1, "Tq": 259, "S": 259}, {"B": 3, "Tq": 70, "S": 387}, {"B": 2, "Tq": 129, "S": 40})
+TAIL_HEADS = {"Hq": 2, "Hkv": 2, "D": 32}
+# Of every feature: a fault may be in the second tile alone, or in the third batch entry.
+SEVERAL_TILES = {"B": 3, "Tq": 150, "S": 200, "D": 16, "Dv": 16}
 # Few tiles of any size, so that a kernel whose interpreter is slow can afford those of a GPU; by feature.
 FEW_TILES = {"B": 1, "Hq": 1, "Hkv": 1, "Tq": 40, "S": 70, "D": 8}
 SPECS: dict[str, dict[str, Any]] = {
@@ -35,6 +40,8 @@ SPECS: dict[str, dict[str, Any]] = {
 DOT = "dot"
 INTERPRETED = ("float16", "float32")  # bfloat16 is multiplied wrongly by the interpreter's tl.dot
 SIXTEEN_BITS = ("float16", "bfloat16")
+# Cases of the covering design of ``attnbench check``, where features that are claimed stand beside each other.
+COMBINED = 32
 # Sequences of no key, of one, of all and on the edges of tiles: what is written of rows without a key?
 EDGES = {"B": 6, "Hq": 1, "Hkv": 1, "Tq": 3, "S": 70, "D": 8}
 # In these nothing is about a kernel's own arithmetic at other sizes, or nothing is about a kernel in 16 bits.
@@ -149,7 +156,11 @@ def interpreted(implementation: Implementation) -> list[FeatureCase]:
     cases: list[FeatureCase] = []
     for dtype in (name for name in INTERPRETED if name in claimed):
         tails = [_plain({**TAIL_HEADS, **sizes}, dtype, "backward") for sizes in TAILS]
-        tails += [_plain({**TAIL_HEADS, **sizes}, dtype, "backward", **SPECS["causal"]) for sizes in TAILS]
+        for name in ("causal", "window"):
+            several = (_plain({**TAIL_HEADS, **sizes}, dtype, "backward", **SPECS[name]) for sizes in TAILS)
+            tails += [replace(each, feature=name) for each in several]
+        if dtype == next(name for name in INTERPRETED if name in claimed):
+            tails += [*_several_tiles(implementation, dtype), *_combined(implementation, dtype)]
         few = (_plain(FEW_TILES, dtype, "backward", **spec) for spec in SPECS.values())
         tails += [replace(each, feature=feature) for feature, each in zip(SPECS, few, strict=True)]
         wanted = list(_within_limits(implementation, [*tails, *_edges(implementation, dtype)]))
@@ -163,6 +174,22 @@ def interpreted(implementation: Implementation) -> list[FeatureCase]:
         near = {each.feature: each for each in _within_limits(implementation, rest)}
         cases += dict.fromkeys((*wanted, *by_check, *others.values(), *near.values()))
     return cases
+
+
+def _several_tiles(implementation: Implementation, dtype: str) -> list[FeatureCase]:
+    """The most demanding case of every feature, over several tiles each way; both passes where there are two."""
+    demanding = _most_demanding(implementation, dtype)
+    large = (replace(each, case=each.case.with_problem(**SEVERAL_TILES)) for each in demanding)
+    return [
+        replace(each, case=replace(each.case, phase="backward")) if each.case.phase == "forward" else each
+        for each in large
+    ]
+
+
+def _combined(implementation: Implementation, dtype: str) -> list[FeatureCase]:
+    """Small cases in which claimed features, and classes of sizes and values, meet in pairs."""
+    cases = (each.case for each in planned_cases(implementation, (dtype,), GPU, sweeps={1: SMALL}, most=COMBINED))
+    return [FeatureCase(next(iter(features_of(case)), "sizes"), case) for case in cases]
 
 
 def _edges(implementation: Implementation, dtype: str) -> list[FeatureCase]:

@@ -27,6 +27,7 @@ NAMED = re.compile(r"^(#loc\w*) = loc\((.*)\)$", re.MULTILINE)
 PLACE = re.compile(r'(#loc\w*)|("[^"]*":\d+:\d+)')
 TF32 = "TF32"
 WIDENS = "it widens 16-bit matrices to float32 before it multiplies them, and so has no tensor cores there"
+WIDENS_TO_TF32 = "it widens 16-bit matrices to float32 before it multiplies them: TF32 has half their rate, or less"
 LINES = 2  # of Python, that a fault names
 
 
@@ -72,8 +73,8 @@ def products(ttir: str) -> list[Product]:
 def without_tensor_cores(ttir: str, ttgir: str, instructions: Sequence[str]) -> list[str]:
     """Where tensor cores were to be expected and are not used; ``instructions`` of theirs are those of the PTX."""
     written = products(ttir)
-    if any(product.widened and product.exact for product in written):
-        return [WIDENS]
+    if widened := [product for product in written if product.widened]:
+        return [WIDENS if any(product.exact for product in widened) else WIDENS_TO_TF32]
     expected = [product for product in written if product.wants_tensor_cores]
     plain, places = _plain(ttgir)
     left = [product for product in expected if not instructions or (product.places and product.places in places)]

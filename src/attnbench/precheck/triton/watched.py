@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from linecache import getline
+from traceback import walk_tb
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -105,9 +107,16 @@ def _raised(error: Exception) -> dict[str, Any]:
     while inner is not None and not isinstance(inner, NotImplementedError):
         inner = inner.__cause__ or inner.__context__
     words = words_of(inner or error)
-    if inner is not None:
+    if inner is not None and not _is_its_own(inner):
         return {"status": "unknown", "reason": f"the interpreter cannot run it: {words}"[:REASON], "error_ratio": None}
     return {"status": "wrong", "reason": f"raised {type(error).__name__}: {words}"[:REASON], "error_ratio": None}
+
+
+def _is_its_own(error: BaseException) -> bool:
+    """Whether the implementation's own Python raised it, and neither the interpreter nor an operation of PyTorch's."""
+    *_, (frame, line) = walk_tb(error.__traceback__)
+    there = frame.f_globals.get("__name__", "").partition(".")[0]
+    return there not in ("triton", "torch") and getline(frame.f_code.co_filename, line).lstrip().startswith("raise")
 
 
 def _of_memory(regions: dict[str, Regions], unlike: str | None = None) -> dict[str, Any]:
