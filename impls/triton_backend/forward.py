@@ -2,7 +2,8 @@
 
 It walks over tiles of keys with a running maximum, sum and output. Tiles that positions exclude are left out, and
 those in the middle, of which every pair is allowed, are not masked. Sums are in float32; with 16 bits P is rounded to
-them before it meets V. Legend of the shapes in ``attnbench.attention.spec``.
+them before it meets V. Where a bias is added, ``sums_of_rows`` takes the largest logit of each row and the sum by it,
+for the backward pass. Legend of the shapes in ``attnbench.attention.spec``.
 """
 
 from __future__ import annotations
@@ -58,10 +59,7 @@ def attend_tile(
     D: tl.constexpr, DV: tl.constexpr,
     BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_D: tl.constexpr, BLOCK_DV: tl.constexpr,
 ):  # fmt: skip
-    """Output and lse of ``BLOCK_M`` queries of one head. Later tiles, which see more keys if causal, come first.
-
-    ``sums_of_rows`` is for the largest logit of each row, and the sum by it, where there is a bias.
-    """
+    """Output and lse of ``BLOCK_M`` queries of one head. Later tiles, which see more keys if causal, come first."""
     tiles = tl.cdiv(TQ, BLOCK_M)
     begin = (tiles - 1 - tl.program_id(0) % tiles) * BLOCK_M
     head = tl.program_id(0) // tiles

@@ -334,7 +334,7 @@ def test_an_archive_that_cannot_be_written_ends_no_day(
 @pytest.mark.parametrize("stage", STAGES)
 def test_every_implementation_of_a_day_is_there(stage: str) -> None:
     at = STAGES[stage]
-    for pattern in (*at.patterns.values(), *at.kernels, *at.learned, *at.pair):
+    for pattern in (*at.patterns.values(), *at.kernels, *at.learned, *at.additive, *at.pair):
         assert discover.select([pattern], discover.implementation_names())
 
 

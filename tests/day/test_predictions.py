@@ -256,4 +256,4 @@ def test_predictions_are_carried_as_they_were_written(tmp_path: Path, capsys: py
     assert to.read_bytes() == written.read_bytes()
     assert not wheels.predict(tmp_path / "none.json", "H100", tmp_path / "absent.json")
     assert not (tmp_path / "none.json").exists()
-    assert "Type: attnbench precheck triton/flash triton/decode --launches" in capsys.readouterr().err
+    assert "Type: attnbench precheck triton/flash triton/decode triton/additive --launches" in capsys.readouterr().err

@@ -121,6 +121,13 @@ def test_lengths_of_zero_are_asked(only: tuple[str, ...]) -> None:
     assert all(case.outputs == ("lse",) for case in edges)
 
 
+def test_a_bias_that_lowers_whole_rows_is_asked_where_zeros_would_show() -> None:
+    _, small, _ = taken(bias=True)
+    problems = [each.case.problem for each in small if each.feature == "bias"]
+    assert any(p.distribution == "large_mean" and "bias_low" in p.operands for p in problems)
+    assert not any(each.feature == "bias" for each in taken()[1])
+
+
 def test_every_feature_is_asked_over_several_tiles_and_batch_entries() -> None:
     claimed = ("causal", "window", "gqa", "mask", "bias", "lengths", "segments", "softcap", "sinks", "slopes", "lse")
     _, small, _ = taken(**dict.fromkeys(claimed, True))

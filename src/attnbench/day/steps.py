@@ -59,6 +59,8 @@ class Stage:
     pair: tuple[str, str]
     sizes: tuple[str, ...]
     decoding: tuple[str, ...]
+    additive: tuple[str, ...]
+    narrowed: tuple[str, ...]  # a suite that asks about the additive score, and what of it
     tokens: str
 
 
@@ -71,7 +73,9 @@ STAGES = {
         patterns={"torch": "torch/*", "triton": "triton/*", "jax": "jax/*", "cupy": "cupy/*"},
         pair=("torch/sdpa-flash", "torch/sdpa-cudnn"),
         sizes=("-a", "tokens=2048,4096", "-a", "phase=prefill,train"),
-        decoding=("--phase", "decode"),
+        decoding=("--impl", "triton/decode", "--phase", "decode"),
+        additive=("triton/additive", "torch/compiled", "jax/blocked"),
+        narrowed=("gpu", "-a", "tokens=512", "-a", "score=additive"),
         tokens="4096",
     ),
     "cpu": Stage(
@@ -83,6 +87,8 @@ STAGES = {
         pair=("torch/naive", "torch/sdpa"),
         sizes=("-a", "T=128", "-a", "setting=forward"),
         decoding=("-a", "T=128", "-a", "setting=forward"),
+        additive=("torch/naive",),
+        narrowed=("scoring-cost", "-a", "score=additive"),
         tokens="128",
     ),
 }
@@ -122,6 +128,7 @@ def steps(stage: Stage, wheels: Path, out: Path) -> list[DayStep]:
         timed("clock-and-ceilings", 25, "smoke", *kernels),
         timed("prefill", 60, stage.suite, *kernels, *stage.sizes),
         timed("decode-by-graphs", 30, stage.suite, *kernels, *stage.decoding),
+        timed("additive", 25, *stage.narrowed, *[word for name in stage.additive for word in ("--impl", name)]),
         timed("memory", 25, "memory", *kernels, "--tokens", stage.tokens),
         DayStep("predictions", 60.0, predictions),
         DayStep("ab", 50.0, (*ATTNBENCH, "ab", *ab)),

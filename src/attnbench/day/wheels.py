@@ -31,7 +31,7 @@ THERE = {
 }  # fmt: skip
 # What packages that are carried need besides, by the names of both.
 NEEDED = {"pydantic": ("pydantic-core", "annotated-types", "typing-inspection")}
-PREDICTED = ("triton/flash", "triton/decode")
+PREDICTED = ("triton/flash", "triton/decode", "triton/additive")
 PREDICTIONS = "predictions.json"
 DAY = "src/attnbench/day/day.py"
 SCRIPT = """#!/usr/bin/env bash

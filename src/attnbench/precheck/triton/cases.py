@@ -44,6 +44,8 @@ SIXTEEN_BITS = ("float16", "bfloat16")
 COMBINED = 32
 # Sequences of no key, of one, of all and on the edges of tiles: what is written of rows without a key?
 EDGES = {"B": 6, "Hq": 1, "Hkv": 1, "Tq": 3, "S": 70, "D": 8}
+# Values around 100, so that a row of zeros is none of theirs.
+LOW = {"B": 1, "Hq": 2, "Hkv": 2, "Tq": 9, "S": 70, "D": 8}
 # In these nothing is about a kernel's own arithmetic at other sizes, or nothing is about a kernel in 16 bits.
 NOT_COMPILED_FOR = ("sizes", "inputs", "nan_reached", "nan_isolation", "layout", "scale")
 LARGEST, LARGEST_HEAD = 1 << 19, 256  # B·Hq·Tq·S and D of a case that the interpreter is asked
@@ -193,12 +195,16 @@ def _combined(implementation: Implementation, dtype: str) -> list[FeatureCase]:
 
 
 def _edges(implementation: Implementation, dtype: str) -> list[FeatureCase]:
-    """Lengths on edges, of keys and of queries; with lse where that is claimed."""
+    """Lengths on edges, of keys and of queries; with lse where that is claimed. Rows that a bias lowers as a whole."""
     outputs = ("lse",) if implementation.capabilities_on(GPU).lse else ()
     kinds = (("kv_lengths_edges",), ("kv_lengths_edges", "q_lengths_edges"))
     problem = replace(Problem.from_dict(dict(EDGES)), dtype=dtype)
     problems = (replace(problem, operands=kind) for kind in kinds)
-    return [FeatureCase("lengths", Case(AttentionSpec(), each, "backward", outputs)) for each in problems]
+    low = replace(Problem.from_dict(dict(LOW)), dtype=dtype, operands=("bias_low",), distribution="large_mean")
+    return [
+        *(FeatureCase("lengths", Case(AttentionSpec(), each, "backward", outputs)) for each in problems),
+        FeatureCase("bias", Case(AttentionSpec(), low, "forward", ())),
+    ]
 
 
 def unasked(implementation: Implementation, features: set[str]) -> list[str]:
