@@ -39,7 +39,8 @@ def power(x, bias):
 def lse_of(base, total, bias):
     """The lse of a row whose largest logit is ``base`` in these units, and its sum ``total`` by that."""
     if bias is not None:
-        lse = tl.maximum((base + 0.5 * tl.log2(total)) * (2 * LN2), LOWEST)
+        lse = (base + 0.5 * tl.log2(total)) * (2 * LN2)
+        lse = tl.where(lse == MINUS_INF, LOWEST, lse)  # no maximum, which would take it for NaN
     else:
         lse = (base + tl.log2(total)) * LN2
     return lse

@@ -70,7 +70,7 @@ def low_bias(tq: int, keys: int) -> np.ndarray:
     lowest = np.finfo(np.float32).min
     bias = np.full((1, 1, tq, keys), lowest, np.float32)
     bias[..., 1, :5] = -3e38
-    bias[..., 2, 3] = 0.5
+    bias[..., 2, -1] = 0.5
     return bias
 
 
@@ -80,7 +80,7 @@ def test_a_row_whose_bias_is_the_lowest_number_attends_to_all_its_keys() -> None
     q, k, v = (rng.normal(size=(1, h, t, 8)).astype(np.float32) for h, t in ((2, 3), (1, 40), (1, 40)))
     for impl in ("triton/flash", "triton/decode"):
         out = ab.attend(q, k, v, impl=impl, bias=low_bias(3, 40), outputs=("lse",))
-        rows = v[:, :, :].mean(2), v[:, :, :5].mean(2), v[:, :, 3]
+        rows = v[:, :, :].mean(2), v[:, :, :5].mean(2), v[:, :, -1]
         for row, expected in enumerate(rows):
             np.testing.assert_allclose(out.output[:, :, row], np.repeat(expected, 2, 1), rtol=1e-5, atol=1e-7)
         assert np.isfinite(out.lse).all()
@@ -89,6 +89,14 @@ def test_a_row_whose_bias_is_the_lowest_number_attends_to_all_its_keys() -> None
     seen, expected_gradients = each
     for name, gradient in expected_gradients.items():
         np.testing.assert_allclose(seen[name], gradient, rtol=1e-4, atol=1e-5 * np.abs(gradient).max(), err_msg=name)
+
+
+def test_a_nan_beside_a_bias_is_seen_in_lse() -> None:
+    q = np.ones((1, 1, 3, 8), np.float32)
+    q[..., 1, :] = np.nan
+    for impl in ("triton/flash", "triton/decode"):
+        out = ab.attend(q, np.ones_like(q), np.ones_like(q), impl=impl, bias=low_bias(3, 3), outputs=("lse",))
+        assert np.isnan(out.lse[0, 0]).tolist() == [False, True, False]
 
 
 def test_a_row_that_does_not_exist_has_the_sink_for_its_lse() -> None:
