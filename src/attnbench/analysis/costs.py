@@ -30,6 +30,7 @@ TIME = "time_median_s"
 TIMES = (TIME, "time_low_s", "time_high_s")
 KEPT = ("impl", "backend", "status", "device", "threads", "Tq", "S", "B", *TIMES, "peak_bytes", "flops", "min_bytes")
 NAMED = 6
+HIDDEN = ("additive", "concat")  # scores with a layer of hidden units
 
 
 def over_base(frame: pd.DataFrame, axis: str, base: Any) -> pd.DataFrame:
@@ -197,7 +198,7 @@ def scores_bytes(case: Any) -> int:
     A learned score is stored with its hidden units, Da times as large.
     """
     p = case.problem
-    hidden = p.Da if case.spec.score in ("additive", "concat") else 1
+    hidden = p.Da if case.spec.score in HIDDEN else 1
     return int(4 * p.B * p.Hq * p.Tq * p.S * hidden)
 
 
@@ -215,7 +216,7 @@ def refuse_scores_above(most: int, patterns: Sequence[str]) -> Callable[[Any, st
         if needed <= most or not any(fnmatch.fnmatchcase(impl, pattern) for pattern in patterns):
             return None
         heads = case.problem.B * case.problem.Hq
-        what = "Tq·S" if needed == 4 * heads * case.problem.Tq * case.problem.S else "Tq·S·Da"
+        what = "Tq·S·Da" if case.spec.score in HIDDEN else "Tq·S"
         return (
             f"stores all scores: {what} in float32 is {size(needed / heads)} per head, {size(needed)} for each array "
             f"of them, and this suite stops at {size(most)} unless it is named with --impl"

@@ -140,16 +140,7 @@ def opened(file: Path) -> DayArchive:
         journal = json.loads((folder / JOURNAL).read_text(encoding="utf-8"))
         day = DayArchive(folder / "day", journal, damage)
         day.lines()
-    except (
-        OSError,
-        EOFError,
-        tarfile.TarError,
-        zlib.error,
-        ValueError,
-        LookupError,
-        TypeError,
-        AttributeError,
-    ) as error:
+    except (*UNREADABLE, ValueError, LookupError, TypeError, AttributeError) as error:
         msg = f"{file} is no archive of a day of the GPU (src/attnbench/day/day.py writes them): {error}"
         raise ResultsError(msg) from error
     return day

@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from attnbench.day.wheels import PREDICTED
+
 ATTNBENCH = (sys.executable, "-m", "attnbench")
 # Alone: others of these tests need packages that such a machine lacks.
 GPU_TESTS = ("tests/impls/test_frameworks.py",)
 INCONCLUSIVE = 3
-PRECHECKED = ("triton/flash", "triton/decode", "triton/additive")
 
 
 @dataclass(frozen=True)
@@ -137,5 +138,5 @@ def steps(stage: Stage, wheels: Path, out: Path) -> list[DayStep]:
         DayStep("tests", 60.0, (sys.executable, "-m", "pytest", *tests)),
         DayStep("check-the-fastest", 120.0, fastest),
         # Last, as it needs no GPU; each line is printed as it is found, so that what was cut has told something.
-        DayStep("precheck", 60.0, (*ATTNBENCH, "precheck", *PRECHECKED, "--arch", "sm_90")),
+        DayStep("precheck", 60.0, (*ATTNBENCH, "precheck", *PREDICTED, "--arch", "sm_90")),
     ]

@@ -50,10 +50,10 @@ def triton_kernels(impl: str, question: PrecheckQuestion) -> Iterator[PrecheckRo
     compiled = _machine_code(impl, question)
     rows = machine_rows(impl, compiled)
     yield from rows
-    if not any(isinstance(row, KernelRow) for row in rows):
-        yield from _never_launched(impl, compiled)
     if any(isinstance(row, KernelRow) for row in rows):
         yield from _in_the_interpreter(impl, question)
+    else:
+        yield from _never_launched(impl, compiled)
 
 
 def _never_launched(impl: str, compiled: Sequence[tuple[str, str, Reply]]) -> Iterator[PrecheckRow]:

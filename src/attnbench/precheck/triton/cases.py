@@ -155,17 +155,13 @@ def _within_limits(implementation: Implementation, cases: Sequence[FeatureCase])
 def interpreted(implementation: Implementation) -> list[FeatureCase]:
     """The supported small cases of every feature, in the dtypes that the interpreter computes rightly."""
     claimed = implementation.capabilities_on(GPU).dtypes
+    dtypes = [name for name in INTERPRETED if name in claimed]
     cases: list[FeatureCase] = []
-    for dtype in (name for name in INTERPRETED if name in claimed):
-        tails = [_plain({**TAIL_HEADS, **sizes}, dtype, "backward") for sizes in TAILS]
-        for name in ("causal", "window"):
-            several = (_plain({**TAIL_HEADS, **sizes}, dtype, "backward", **SPECS[name]) for sizes in TAILS)
-            tails += [replace(each, feature=name) for each in several]
-        if dtype == next(name for name in INTERPRETED if name in claimed):
-            tails += [*_several_tiles(implementation, dtype), *_combined(implementation, dtype)]
-        few = (_plain(FEW_TILES, dtype, "backward", **spec) for spec in SPECS.values())
-        tails += [replace(each, feature=feature) for feature, each in zip(SPECS, few, strict=True)]
-        wanted = list(_within_limits(implementation, [*tails, *_edges(implementation, dtype)]))
+    for dtype in dtypes:
+        asked_for = [*_tails(dtype), *_edges(implementation, dtype)]
+        if dtype == dtypes[0]:
+            asked_for += [*_several_tiles(implementation, dtype), *_combined(implementation, dtype)]
+        wanted = list(_within_limits(implementation, asked_for))
         by_check = list(_of_features(implementation, dtype, check_cases(dtype)))
         there = {each.feature for each in by_check}
         # The most demanding case of a feature may have more besides it than is claimed: the last that is, then.
@@ -176,6 +172,13 @@ def interpreted(implementation: Implementation) -> list[FeatureCase]:
         near = {each.feature: each for each in _within_limits(implementation, rest)}
         cases += dict.fromkeys((*wanted, *by_check, *others.values(), *near.values()))
     return cases
+
+
+def _tails(dtype: str) -> Iterator[FeatureCase]:
+    """Plain cases by position: sizes with tails of tiles, and of few tiles."""
+    shapes = [*({**TAIL_HEADS, **sizes} for sizes in TAILS), FEW_TILES]
+    for feature, spec in SPECS.items():
+        yield from (replace(_plain(sizes, dtype, "backward", **spec), feature=feature) for sizes in shapes)
 
 
 def _several_tiles(implementation: Implementation, dtype: str) -> list[FeatureCase]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from linecache import getline
 from traceback import walk_tb
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +21,7 @@ from attnbench.precheck.triton.architectures import MULTIPROCESSORS
 from attnbench.precheck.triton.cases import GPU
 from attnbench.precheck.triton.interpreted import FORWARD, ORDERS, in_order, watch
 from attnbench.precheck.triton.regions import MemoryFault, Regions
-from attnbench.precheck.triton.standin import standing_in, wants_a_gpu, words_of
+from attnbench.precheck.triton.standin import failed_line, standing_in, wants_a_gpu, words_of
 
 if TYPE_CHECKING:
     from attnbench.attention.arrays import Array
@@ -114,9 +113,9 @@ def _raised(error: Exception) -> dict[str, Any]:
 
 def _is_its_own(error: BaseException) -> bool:
     """Whether the implementation's own Python raised it, and neither the interpreter nor an operation of PyTorch's."""
-    *_, (frame, line) = walk_tb(error.__traceback__)
-    there = frame.f_globals.get("__name__", "").partition(".")[0]
-    return there not in ("triton", "torch") and getline(frame.f_code.co_filename, line).lstrip().startswith("raise")
+    modules = [str(frame.f_globals.get("__name__", "")) for frame, _ in walk_tb(error.__traceback__)]
+    framework = bool(modules) and modules[-1].partition(".")[0] in ("triton", "torch")
+    return failed_line(error).startswith("raise") and not framework
 
 
 def _of_memory(regions: dict[str, Regions], unlike: str | None = None) -> dict[str, Any]:
